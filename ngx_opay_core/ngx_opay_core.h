@@ -83,7 +83,7 @@ typedef struct {
 } ngx_opay_step_t;
 
 
-#define NGX_OPAY_STEPS  4
+#define NGX_OPAY_STEPS  6
 
 
 typedef enum {
