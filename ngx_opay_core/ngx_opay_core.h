@@ -182,6 +182,14 @@ struct ngx_opay_http_s {
     void                   (*done)(ngx_opay_http_t *h);
     void                    *data;
 
+    /* may be NULL: sees each header of the answer; value has no NUL */
+    void                   (*header)(ngx_opay_http_t *h, const char *name,
+                                     size_t nlen, const char *value,
+                                     size_t vlen);
+
+    /* a worker that quits does not wait for this one */
+    ngx_uint_t               background;
+
     /* result */
     ngx_opay_http_outcome_e  outcome;
     ngx_uint_t               status;
@@ -192,7 +200,11 @@ struct ngx_opay_http_s {
     void                    *priv;
 };
 
+/* NGX_ERROR: nothing was started and done() will not run. */
 ngx_int_t ngx_opay_http_send(ngx_opay_http_t *h);
+
+/* Gives up a transfer under way; done() will not run.  Not from done(). */
+void ngx_opay_http_cancel(ngx_opay_http_t *h);
 
 
 /*
