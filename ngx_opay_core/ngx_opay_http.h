@@ -8,6 +8,7 @@
 
 
 #include "ngx_opay_core.h"
+#include "ngx_opay_compat.h"
 #include "ngx_opay_identity.h"
 
 
@@ -25,6 +26,7 @@ typedef struct {
 
     opay_code_e        code;            /* problem to render */
     const char        *detail;          /* static, or in r->pool */
+    ngx_str_t         *body;            /* rendered problem, r->pool */
     ngx_uint_t         retry_after;     /* s, 0: none */
 
     ngx_opay_work_t   *work;
