@@ -94,8 +94,5 @@ void opay_jwk_own_destroy(opay_jwk_own_t *own);
 /* kid, alg and the EVP_PKEY. */
 const opay_jwk_t *opay_jwk_own_key(const opay_jwk_own_t *own);
 
-/* The PEM text as it was read; for libjwt, which parses it per token. */
-opay_str_t opay_jwk_own_pem(const opay_jwk_own_t *own);
-
 
 #endif /* OPAY_JWKS_H_INCLUDED */

@@ -11,9 +11,9 @@
  *
  * The signature is checked with OpenSSL's EVP over the exact bytes received
  * and the key that kid names; the algorithm is the key's, the token's "alg"
- * has only to agree.  libjwt mints (opay_jwt_mint.c) but does not verify: the
- * version of Debian 12 parses the PEM for each token, refuses the "at+jwt"
- * type, and accepts second forms of the same signature.
+ * has only to agree.  libjwt writes what is minted (opay_jwt_mint.c) but neither
+ * signs nor verifies: the version of Debian 12 parses the PEM for each token,
+ * knows no type but "JWT", and accepts second forms of the same signature.
  *
  * Two byte strings can be the same token: an ECDSA signature (r, s) has a
  * twin (r, n - s).  Nothing security-relevant is keyed by token bytes; use
@@ -92,8 +92,8 @@ const char *opay_jwt_reason_name(opay_jwt_reason_e reason);
 
 
 /*
- * Minting, by libjwt; in opay_jwt_mint.c so that only who mints links it.
- * claims: id.user, id.session, id.roles, id.expires, issued and jti are used.
+ * Minting; in opay_jwt_mint.c so that only who mints needs libjwt.  Of the
+ * claims id.user, id.session, id.roles, id.expires, issued and jti are used.
  * Writes a NUL-terminated token; OPAY_ERROR when cap is too small, a claim
  * is empty or libjwt failed.  Any thread.
  */

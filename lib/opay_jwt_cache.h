@@ -10,9 +10,10 @@
  * them free or expired evicts the one that expires first.  So the size is
  * fixed at creation and no operation depends on the load.
  *
- * An entry is found by SHA-256 of the token and the generations of key set
- * and policy, compared in constant time.  Only tokens that verified get in:
- * a flood of garbage evicts nothing.  A hit re-checks the time.
+ * An entry is found by SHA-256 of the token, compared in constant time, and
+ * the generation of the key set, so a key that went away takes its tokens
+ * along.  Another policy empties the table.  Only tokens that verified get
+ * in: a flood of garbage evicts nothing.  A hit re-checks the time.
  */
 
 #ifndef OPAY_JWT_CACHE_H_INCLUDED
