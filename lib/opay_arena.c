@@ -127,7 +127,7 @@ opay_arena_grow(opay_arena_t *a, size_t size)
 
     p = (char *) b + OPAY_ARENA_BLOCK;
 
-    if (n == a->block) {
+    if (size <= a->block / 4) {
         a->pos = p + size;
         a->end = p + n;
     }

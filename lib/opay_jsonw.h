@@ -59,7 +59,7 @@ void opay_jw_null(opay_jw_t *w);
 void opay_jw_uuid(opay_jw_t *w, const opay_uuid_t *u);    /* NULL: null */
 void opay_jw_time(opay_jw_t *w, int64_t ms);              /* RFC 3339 */
 
-/* Bytes that are JSON already; a value of its own. */
+/* Bytes that are JSON already: a value, or members.  Empty: null. */
 void opay_jw_raw(opay_jw_t *w, opay_str_t s);
 
 /* A jansson value, compact; NULL writes null. */
