@@ -55,7 +55,8 @@ typedef enum {
  * A member of an object.  Use designated initializers.
  *
  * min, max   STRING: code points; INT: value; ARRAY: elements.  max == 0
- *            means "no upper bound", for INT when min is 0 too.
+ *            means "no upper bound"; min always holds, so that an INT of
+ *            which nothing is said is not negative.
  * offset     where in the struct it goes: offsetof(cmd_t, name)
  * present    OPAY_JSON_PRESENT(cmd_t, has_name), an unsigned that becomes 1
  *            when a value was there and 0 when it was absent or null;

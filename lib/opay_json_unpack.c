@@ -58,7 +58,7 @@ opay_json_bounds(opay_call_t *call, const char *prefix,
     min = (long long) f->min;
     max = (long long) f->max;
 
-    if (max == 0 && min > 0) {
+    if (max == 0) {
         (void) snprintf(detail, sizeof(detail),
                         "must be at least %lld%s", min, what);
 
@@ -227,7 +227,7 @@ opay_json_int(opay_call_t *call, const char *prefix,
 
     i = json_integer_value(v);
 
-    if ((f->min || f->max) && (i < f->min || (f->max && i > f->max))) {
+    if (i < f->min || (f->max && i > f->max)) {
         return opay_json_bounds(call, prefix, f, "range", "");
     }
 
