@@ -118,12 +118,17 @@ configure() {
       OPAY_INCS=$incs OPAY_CORE_LIBS="$mysql_libs $libs" \
       OPAY_PARTIAL=$partial \
       ./configure "${NGX_CONF_FLAGS[@]}" --with-cc="$cc" \
-          --with-cc-opt="$cflags" --with-ld-opt="$ldflags" \
+          --with-cc-opt="-g -O2 -fPIC" --with-ld-opt=-fPIC \
           --add-dynamic-module="$root"
     ) > "$out/configure.log" 2>&1 || {
         tail -20 "$out/configure.log" >&2
         die "configure failed: $out/configure.log"
     }
+
+    # Our flags come after: a warning that fails one of configure's probes
+    # would silently change the layout of nginx's structs.
+    sed -i -e "s|^CFLAGS = .*|& $cflags|" -e "s|^LINK =.*|& $ldflags|" \
+        "$out/nginx/objs/Makefile"
 
     grep 'was skipped' "$out/configure.log" || true
     echo "$stamp" > "$out/configured"

@@ -69,7 +69,7 @@ link = @mkdir -p $(@D); $(CC) $(OPT) $(LDOPT) -o $@.new $(filter %.o %.a,$^) \
        $(1) $(LIB_LIBS) && mv $@.new $@ && echo built $@
 
 $(OUT)/bin/opay-sidecar: $(call objs,$(sidecar_src)) $(lib)
-	$(call link,-lrdkafka)
+	$(call link,-lrdkafka -lmicrohttpd)
 
 $(OUT)/bin/kafka-dev: $(call objs,$(kafka_src))
 	$(call link,-lrdkafka)
@@ -84,7 +84,7 @@ $(filter $(OUT)/unit/sidecar% $(OUT)/unit/test_sidecar%,$(unit_bin)): \
     $(OUT)/unit/%: $(OUT)/obj/t/unit/%.o \
     $(call objs,$(unit_common)) \
     $(call objs,$(filter-out %main.c,$(sidecar_src))) $(lib)
-	$(call link,-lcmocka -lrdkafka)
+	$(call link,-lcmocka -lrdkafka -lmicrohttpd)
 
 $(filter $(OUT)/unit/pgsim% $(OUT)/unit/test_pgsim%,$(unit_bin)): \
     $(OUT)/unit/%: $(OUT)/obj/t/unit/%.o \
