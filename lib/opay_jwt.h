@@ -11,9 +11,10 @@
  *
  * The signature is checked with OpenSSL's EVP over the exact bytes received
  * and the key that kid names; the algorithm is the key's, the token's "alg"
- * has only to agree.  libjwt writes what is minted (opay_jwt_mint.c) but neither
- * signs nor verifies: the version of Debian 12 parses the PEM for each token,
- * knows no type but "JWT", and accepts second forms of the same signature.
+ * has only to agree.  libjwt writes what is minted (opay_jwt_mint.c) but
+ * neither signs nor verifies: the version of Debian 12 parses the PEM for
+ * each token, knows no type but "JWT", and accepts second forms of the same
+ * signature.
  *
  * Two byte strings can be the same token: an ECDSA signature (r, s) has a
  * twin (r, n - s).  Nothing security-relevant is keyed by token bytes; use
