@@ -38,6 +38,7 @@
 #include "opay_base.h"
 #include "opay_call.h"
 #include "opay_db.h"
+#include "opay_jwt.h"
 
 
 #define NGX_OPAY_ABI      1
@@ -142,6 +143,12 @@ typedef struct {
  */
 char *ngx_opay_service_attach(ngx_conf_t *cf, ngx_uint_t abi,
     ngx_opay_service_t *service, void *conf);
+
+/*
+ * Configuration time.  The policy of opay_jwt_issuer and opay_jwt_audience;
+ * what it points to is complete when all of http{} is read, and immutable.
+ */
+const opay_jwt_policy_t *ngx_opay_jwt_policy(ngx_conf_t *cf);
 
 /* Event loop.  Ends an ASYNC step: exactly once per start(). */
 void ngx_opay_call_resume(opay_call_t *call);

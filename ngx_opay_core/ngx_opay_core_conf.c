@@ -166,6 +166,13 @@ ngx_opay_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    omcf->policy.issuer.data = (char *) omcf->issuer.data;
+    omcf->policy.issuer.len = omcf->issuer.len;
+    omcf->policy.audience.data = (char *) omcf->audience.data;
+    omcf->policy.audience.len = omcf->audience.len;
+    omcf->policy.leeway = omcf->leeway;
+    omcf->policy.max_lifetime = NGX_OPAY_JWT_LIFETIME;
+
     if (omcf->jwks_file.len == 0) {
         return NGX_CONF_OK;
     }
@@ -190,14 +197,18 @@ ngx_opay_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    omcf->policy.issuer.data = (char *) omcf->issuer.data;
-    omcf->policy.issuer.len = omcf->issuer.len;
-    omcf->policy.audience.data = (char *) omcf->audience.data;
-    omcf->policy.audience.len = omcf->audience.len;
-    omcf->policy.leeway = omcf->leeway;
-    omcf->policy.max_lifetime = NGX_OPAY_JWT_LIFETIME;
-
     return NGX_CONF_OK;
+}
+
+
+const opay_jwt_policy_t *
+ngx_opay_jwt_policy(ngx_conf_t *cf)
+{
+    ngx_opay_main_conf_t  *omcf;
+
+    omcf = ngx_http_conf_get_module_main_conf(cf, ngx_opay_core_module);
+
+    return &omcf->policy;
 }
 
 
