@@ -14,7 +14,7 @@ kind=$DATA/kafka.kind
 jars() {
     local want log=$LOG/maven.log
 
-    want=$(sha256sum < "$pom")
+    want=$(sha256sum < "$pom") || return 1
     [ "$(cat "$libs/.pom" 2> /dev/null)" = "$want" ] && return
 
     echo "fetching Kafka's jars with Maven"

@@ -7,7 +7,8 @@
 # A process that was killed with -9 can leave children that hold its ports
 # (nginx workers do).  Supervisor makes each program a process group; the
 # group's id is kept in RUNDIR/NAME.group, and what is left of the previous
-# one is ended here before the next takes its place.
+# one is ended here before the next takes its place.  Without a command it
+# only does that.
 
 set -u
 
@@ -16,7 +17,8 @@ shift 2
 
 file=$run/$name.group
 boot=$(cat /proc/sys/kernel/random/boot_id)
-comm=${1##*/}
+comm=${1:-}
+comm=${comm##*/}
 comm=${comm:0:15}
 
 members() {
@@ -27,17 +29,16 @@ members() {
     done
 }
 
-if read -r old_boot old_group old_comm < "$file" 2> /dev/null \
+if [ -f "$file" ] && read -r old_boot old_group old_comm < "$file" \
    && [ "$old_boot" = "$boot" ]
 then
     left=$(members "$old_group" "$old_comm")
 
     if [ -n "$left" ]; then
         echo "run.sh: $name: ending what is left of the last run:" $left >&2
-        kill -QUIT $left 2> /dev/null
-
-        # java answers QUIT with a thread dump
-        [ "$old_comm" = nginx ] || kill -TERM $left 2> /dev/null
+        sig=TERM
+        [ "$old_comm" != nginx ] || sig=QUIT
+        kill -$sig $left 2> /dev/null
 
         for _ in $(seq 30); do
             [ -n "$(members "$old_group" "$old_comm")" ] || break

@@ -44,9 +44,9 @@ kafka_command() {
          "-Djava.awt.headless=true" \
          "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn" \
          "-Dorg.slf4j.simpleLogger.showDateTime=true" \
-         "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS" \
+         "\"-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS\"" \
          "-cp \"$(quote "$PARTS")/kafka/*\" kafka.Kafka" \
-         "\"$(quote "$CONF")/kafka.properties\"" | sed "s/'T'/T/; s/\.SSS/.SSS/"
+         "\"$(quote "$CONF")/kafka.properties\""
 }
 
 kafka_dev_args() {
