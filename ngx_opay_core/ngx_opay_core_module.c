@@ -118,6 +118,15 @@ ngx_opay_postconfiguration(ngx_conf_t *cf)
 
     *h = ngx_opay_metrics_log_handler;
 
+    /* not a location's handler: the whole server belongs to its service */
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_CONTENT_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_opay_service_handler;
+
     omcf = ngx_http_conf_get_module_main_conf(cf, ngx_opay_core_module);
 
     if (omcf->jwks) {
@@ -145,12 +154,10 @@ char *
 ngx_opay_service_attach(ngx_conf_t *cf, ngx_uint_t abi,
     ngx_opay_service_t *service, void *conf)
 {
-    ngx_uint_t                 i, n;
-    ngx_opay_route_t          *route;
-    ngx_opay_srv_conf_t       *oscf, **slot;
-    ngx_opay_main_conf_t      *omcf;
-    ngx_http_core_srv_conf_t  *cscf;
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_uint_t             i, n;
+    ngx_opay_route_t      *route;
+    ngx_opay_srv_conf_t   *oscf, **slot;
+    ngx_opay_main_conf_t  *omcf;
 
     if (abi != NGX_OPAY_ABI) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -193,10 +200,6 @@ ngx_opay_service_attach(ngx_conf_t *cf, ngx_uint_t abi,
             return NGX_CONF_ERROR;
         }
     }
-
-    cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
-    clcf = cscf->ctx->loc_conf[ngx_http_core_module.ctx_index];
-    clcf->handler = ngx_opay_service_handler;
 
     return NGX_CONF_OK;
 }

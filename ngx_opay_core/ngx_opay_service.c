@@ -58,6 +58,14 @@ ngx_opay_service_handler(ngx_http_request_t *r)
     const ngx_opay_route_t  *route;
 
     oscf = ngx_http_get_module_srv_conf(r, ngx_opay_core_module);
+
+    if (oscf->service == NULL) {
+        return NGX_DECLINED;
+    }
+
+    /* in the content phase it would run the phases again */
+    r->write_event_handler = ngx_http_request_empty_handler;
+
     ctx = ngx_opay_ctx_get(r);
 
     if (ctx == NULL || oscf->run == NULL) {
