@@ -8,11 +8,15 @@
  * loop) and publishes lists into shared memory; every worker picks from
  * there.  Nothing asks Consul while a request waits.
  *
- *   ngx_opay_discovery_module.c  directives, life of the parts below
- *   ngx_opay_peers.c             the shared table; the copy on disk
- *   ngx_opay_consul.c            registration and watches, worker 0
- *   ngx_opay_balancer.c          upstream{ opay_discover ...; }
- *   ngx_opay_curl.c              libcurl multi on nginx's event loop
+ *   ngx_opay_discovery_module.c   life of the parts below
+ *   ngx_opay_discovery_conf.c     directives
+ *   ngx_opay_peers.c              the shared table; the copy on disk
+ *   ngx_opay_consul.c             worker 0 and the agent: what is common
+ *   ngx_opay_watch.c              the watch of one service
+ *   ngx_opay_registration.c       one registration of this instance
+ *   ngx_opay_balancer.c           upstream{ opay_discover ...; }
+ *   ngx_opay_curl.c, _http_send.c libcurl multi on nginx's event loop
+ *   ngx_opay_discovery_metrics.c  Prometheus text
  */
 
 #ifndef _NGX_OPAY_DISCOVERY_H_INCLUDED_
@@ -23,6 +27,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_opay_core.h"
 #include "ngx_opay_peers.h"
 
 
@@ -75,6 +80,17 @@ char *ngx_opay_discovery_fallback(ngx_conf_t *cf, ngx_opay_peers_conf_t *s,
 u_char *ngx_opay_discovery_metrics(u_char *p, u_char *last);
 
 
+/* ngx_opay_discovery_module.c */
+ngx_int_t ngx_opay_discovery_need_zone(ngx_conf_t *cf,
+    ngx_opay_discovery_conf_t *dcf);
+
+/* ngx_opay_discovery_conf.c */
+char *ngx_opay_consul_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_opay_state_dir(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_opay_register(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_opay_watch(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
 /* ngx_opay_balancer.c */
 char *ngx_opay_discover(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
@@ -86,6 +102,9 @@ void ngx_opay_consul_stop(ngx_cycle_t *cycle);
 /* ngx_opay_curl.c: every worker */
 ngx_int_t ngx_opay_curl_init(ngx_cycle_t *cycle);
 void ngx_opay_curl_done(void);
+
+/* Blocks until h->timeout; for exit_process() only.  done() is not called. */
+ngx_int_t ngx_opay_http_perform(ngx_opay_http_t *h);
 
 
 #endif /* _NGX_OPAY_DISCOVERY_H_INCLUDED_ */
