@@ -263,7 +263,8 @@ opay_email_local(const char *p, size_t n)
             }
 
         } else if (!opay_email_alnum((unsigned char) p[i])
-                   && strchr("!#$%&'*+/=?^_`{|}~-", p[i]) == NULL)
+                   && (p[i] == '\0'
+                       || strchr("!#$%&'*+/=?^_`{|}~-", p[i]) == NULL))
         {
             return 0;
         }
