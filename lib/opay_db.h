@@ -60,7 +60,8 @@ typedef struct opay_db_s  opay_db_t;
 typedef enum {
     OPAY_DB_NULL = 0,
     OPAY_DB_I64,
-    OPAY_DB_BYTES
+    OPAY_DB_BYTES,        /* binary string; all strings of a result */
+    OPAY_DB_TEXT          /* parameter only: utf8mb4, collation of a column */
 } opay_db_type_e;
 
 
@@ -68,7 +69,7 @@ typedef enum {
 typedef struct {
     opay_db_type_e  type;
     int64_t         i64;             /* OPAY_DB_I64 */
-    opay_str_t      bytes;           /* OPAY_DB_BYTES */
+    opay_str_t      bytes;           /* OPAY_DB_BYTES, OPAY_DB_TEXT */
 } opay_db_value_t;
 
 
@@ -105,6 +106,13 @@ opay_db_rc_t opay_db_begin(opay_db_t *db);
 opay_db_rc_t opay_db_commit(opay_db_t *db);
 void opay_db_rollback(opay_db_t *db);
 
+/*
+ * A place inside the transaction to come back to; one at a time.  What the
+ * server has undone by itself (OPAY_DB_RETRY, _LOST) cannot be come back to.
+ */
+opay_db_rc_t opay_db_savepoint(opay_db_t *db);
+opay_db_rc_t opay_db_rollback_to(opay_db_t *db);
+
 /* affected may be NULL.  Affected counts rows matched (CLIENT_FOUND_ROWS). */
 opay_db_rc_t opay_db_exec(opay_db_t *db, const char *sql,
     const opay_db_value_t *params, size_t n, uint64_t *affected);
@@ -136,6 +144,15 @@ opay_db_rc_t opay_db_query_in(opay_db_t *db, opay_arena_t *a,
     const char *head, const char *tail, const opay_db_value_t *ids, size_t n,
     opay_db_result_t *res);
 
+/*
+ * The same for n keys of cols values each: head, row, sep, row, ... tail;
+ * e.g. "SELECT ... WHERE ", "(a=? AND b=?)", " OR ", "".
+ */
+opay_db_rc_t opay_db_query_rows(opay_db_t *db, opay_arena_t *a,
+    const char *head, const char *row, const char *sep, const char *tail,
+    const opay_db_value_t *params, size_t cols, size_t n,
+    opay_db_result_t *res);
+
 
 static inline opay_db_value_t
 opay_db_i64(int64_t v)
@@ -162,7 +179,8 @@ opay_db_uuid(const opay_uuid_t *u)
 static inline opay_db_value_t
 opay_db_text(opay_str_t s)
 {
-    return opay_db_bytes(s.data, s.len);
+    return (opay_db_value_t) { OPAY_DB_TEXT, 0,
+                               { s.len, s.data ? s.data : "" } };
 }
 
 
@@ -170,7 +188,7 @@ opay_db_text(opay_str_t s)
 static inline opay_db_value_t
 opay_db_text_or_null(opay_str_t s)
 {
-    return s.data ? opay_db_bytes(s.data, s.len)
+    return s.data ? opay_db_text(s)
                   : (opay_db_value_t) { OPAY_DB_NULL, 0, { 0, NULL } };
 }
 
