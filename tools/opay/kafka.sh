@@ -22,7 +22,7 @@ jars() {
     mkdir -p "$libs.new"
 
     timeout "${OPAY_MAVEN_TIMEOUT:-300}" \
-        mvn -B -ntp -f "$pom" dependency:copy-dependencies \
+        mvn -B -U -ntp -f "$pom" dependency:copy-dependencies \
             -DoutputDirectory="$libs.new" -DincludeScope=runtime \
             ${OPAY_MAVEN_OPTS:-} > "$log" 2>&1 || return 1
 
