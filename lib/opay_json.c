@@ -74,6 +74,7 @@ opay_json_reason(const json_error_t *e)
         return "there is more after the object";
 
     case json_error_null_character:
+    case json_error_null_byte_in_key:
         return "NUL is not allowed";
 
     case json_error_duplicate_key:
