@@ -21,88 +21,105 @@
 #include "opay_sidecar.h"
 
 
-typedef enum {
-    OPAY_KEY_STR = 0,
-    OPAY_KEY_NAME,                 /* [a-z0-9_-]{1,31} */
-    OPAY_KEY_SECRET,               /* path; the file's first line is kept */
-    OPAY_KEY_READABLE,             /* path of a file we can read */
-    OPAY_KEY_MS,                   /* 250ms, 5s, 2m */
-    OPAY_KEY_PORT,
-    OPAY_KEY_ADDR,                 /* 127.0.0.1:8083 */
-    OPAY_KEY_TOPICS,
-    OPAY_KEY_URL,
-    OPAY_KEY_LEVEL,
-    OPAY_KEY_FORMAT
-} opay_key_type_e;
+typedef struct opay_key_s     opay_key_t;
+typedef struct opay_reader_s  opay_reader_t;
+
+/* value may be written to */
+typedef int (*opay_key_pt)(opay_reader_t *rd, const opay_key_t *key,
+    char *value);
 
 
-typedef struct {
-    const char       *name;
-    opay_key_type_e   type;
-    size_t            offset;
-    const char       *def;         /* NULL: none */
-    int               required;
-    int64_t           min;         /* ms */
-} opay_key_t;
+struct opay_key_s {
+    const char           *name;
+    opay_key_pt           set;
+    size_t                offset;
+    const char           *def;             /* NULL: none */
+    int                   required;
+    int64_t               min;             /* ms */
+};
 
 
-typedef struct {
+struct opay_reader_s {
     opay_sidecar_conf_t  *conf;
     const char           *file;
     unsigned              line;
     char                 *err;
     size_t                size;
-} opay_reader_t;
+};
+
+
+static int opay_conf_keep(opay_reader_t *rd, const opay_key_t *key,
+    char *value);
+static int opay_conf_name(opay_reader_t *rd, const opay_key_t *key,
+    char *value);
+static int opay_conf_secret(opay_reader_t *rd, const opay_key_t *key,
+    char *value);
+static int opay_conf_readable(opay_reader_t *rd, const opay_key_t *key,
+    char *value);
+static int opay_conf_ms(opay_reader_t *rd, const opay_key_t *key,
+    char *value);
+static int opay_conf_port(opay_reader_t *rd, const opay_key_t *key,
+    char *value);
+static int opay_conf_addr(opay_reader_t *rd, const opay_key_t *key,
+    char *value);
+static int opay_conf_topics(opay_reader_t *rd, const opay_key_t *key,
+    char *value);
+static int opay_conf_url(opay_reader_t *rd, const opay_key_t *key,
+    char *value);
+static int opay_conf_level(opay_reader_t *rd, const opay_key_t *key,
+    char *value);
+static int opay_conf_format(opay_reader_t *rd, const opay_key_t *key,
+    char *value);
 
 
 #define opay_key_at(f)  offsetof(opay_sidecar_conf_t, f)
 
 static const opay_key_t  opay_keys[] = {
-    { "service", OPAY_KEY_NAME, opay_key_at(service), NULL, 1, 0 },
-    { "db_socket", OPAY_KEY_STR, opay_key_at(db.socket), NULL, 0, 0 },
-    { "db_host", OPAY_KEY_STR, opay_key_at(db.host), NULL, 0, 0 },
-    { "db_port", OPAY_KEY_PORT, opay_key_at(db_port), "3306", 0, 0 },
-    { "db_user", OPAY_KEY_STR, opay_key_at(db.user), NULL, 1, 0 },
-    { "db_password_file", OPAY_KEY_SECRET, opay_key_at(db.password), NULL,
+    { "service", opay_conf_name, opay_key_at(service), NULL, 1, 0 },
+    { "db_socket", opay_conf_keep, opay_key_at(db.socket), NULL, 0, 0 },
+    { "db_host", opay_conf_keep, opay_key_at(db.host), NULL, 0, 0 },
+    { "db_port", opay_conf_port, opay_key_at(db_port), "3306", 0, 0 },
+    { "db_user", opay_conf_keep, opay_key_at(db.user), NULL, 1, 0 },
+    { "db_password_file", opay_conf_secret, opay_key_at(db.password), NULL,
       1, 0 },
-    { "db_name", OPAY_KEY_STR, opay_key_at(db.database), NULL, 1, 0 },
-    { "db_timeout", OPAY_KEY_MS, opay_key_at(db_timeout), "5s", 0, 2000 },
-    { "db_connect_timeout", OPAY_KEY_MS, opay_key_at(db_connect_timeout),
+    { "db_name", opay_conf_keep, opay_key_at(db.database), NULL, 1, 0 },
+    { "db_timeout", opay_conf_ms, opay_key_at(db_timeout), "5s", 0, 2000 },
+    { "db_connect_timeout", opay_conf_ms, opay_key_at(db_connect_timeout),
       "2s", 0, 1000 },
-    { "kafka_bootstrap", OPAY_KEY_STR, opay_key_at(bootstrap), NULL, 1, 0 },
-    { "notify_socket", OPAY_KEY_STR, opay_key_at(notify_socket), NULL, 0, 0 },
-    { "poll_interval", OPAY_KEY_MS, opay_key_at(poll_interval), "1s", 0, 1 },
-    { "checkpoint_interval", OPAY_KEY_MS, opay_key_at(checkpoint_interval),
+    { "kafka_bootstrap", opay_conf_keep, opay_key_at(bootstrap), NULL, 1, 0 },
+    { "notify_socket", opay_conf_keep, opay_key_at(notify_socket), NULL, 0, 0 },
+    { "poll_interval", opay_conf_ms, opay_key_at(poll_interval), "1s", 0, 1 },
+    { "checkpoint_interval", opay_conf_ms, opay_key_at(checkpoint_interval),
       "100ms", 0, 0 },
-    { "max_gap_age", OPAY_KEY_MS, opay_key_at(max_gap_age), "60s", 0, 1 },
-    { "topics", OPAY_KEY_TOPICS, opay_key_at(topics), NULL, 0, 0 },
-    { "group", OPAY_KEY_STR, opay_key_at(group), NULL, 0, 0 },
-    { "instance_id", OPAY_KEY_STR, opay_key_at(instance_id), NULL, 0, 0 },
-    { "dlt_suffix", OPAY_KEY_STR, opay_key_at(dlt_suffix), ".dlt", 0, 0 },
-    { "fetch_wait", OPAY_KEY_MS, opay_key_at(fetch_wait), "100ms", 0, 1 },
-    { "session_timeout", OPAY_KEY_MS, opay_key_at(session_timeout), "6s",
+    { "max_gap_age", opay_conf_ms, opay_key_at(max_gap_age), "60s", 0, 1 },
+    { "topics", opay_conf_topics, opay_key_at(topics), NULL, 0, 0 },
+    { "group", opay_conf_keep, opay_key_at(group), NULL, 0, 0 },
+    { "instance_id", opay_conf_keep, opay_key_at(instance_id), NULL, 0, 0 },
+    { "dlt_suffix", opay_conf_keep, opay_key_at(dlt_suffix), ".dlt", 0, 0 },
+    { "fetch_wait", opay_conf_ms, opay_key_at(fetch_wait), "100ms", 0, 1 },
+    { "session_timeout", opay_conf_ms, opay_key_at(session_timeout), "6s",
       0, 1000 },
-    { "deliver_timeout", OPAY_KEY_MS, opay_key_at(deliver_timeout), "10s",
+    { "deliver_timeout", opay_conf_ms, opay_key_at(deliver_timeout), "10s",
       0, 100 },
-    { "retry_min", OPAY_KEY_MS, opay_key_at(retry_min), "100ms", 0, 1 },
-    { "retry_max", OPAY_KEY_MS, opay_key_at(retry_max), "5s", 0, 1 },
-    { "park_retry_min", OPAY_KEY_MS, opay_key_at(park_retry_min), "1s",
+    { "retry_min", opay_conf_ms, opay_key_at(retry_min), "100ms", 0, 1 },
+    { "retry_max", opay_conf_ms, opay_key_at(retry_max), "5s", 0, 1 },
+    { "park_retry_min", opay_conf_ms, opay_key_at(park_retry_min), "1s",
       0, 1 },
-    { "park_retry_max", OPAY_KEY_MS, opay_key_at(park_retry_max), "5m",
+    { "park_retry_max", opay_conf_ms, opay_key_at(park_retry_max), "5m",
       0, 1 },
-    { "consul_url", OPAY_KEY_URL, opay_key_at(consul_url), NULL, 0, 0 },
-    { "consul_token_file", OPAY_KEY_READABLE,
+    { "consul_url", opay_conf_url, opay_key_at(consul_url), NULL, 0, 0 },
+    { "consul_token_file", opay_conf_readable,
       opay_key_at(consul_token_file), NULL, 0, 0 },
-    { "target", OPAY_KEY_ADDR, opay_key_at(target), NULL, 0, 0 },
-    { "tls_ca", OPAY_KEY_READABLE, opay_key_at(tls_ca), NULL, 0, 0 },
-    { "tls_cert", OPAY_KEY_READABLE, opay_key_at(tls_cert), NULL, 0, 0 },
-    { "tls_key", OPAY_KEY_READABLE, opay_key_at(tls_key), NULL, 0, 0 },
-    { "status_listen", OPAY_KEY_ADDR, opay_key_at(status_listen), NULL,
+    { "target", opay_conf_addr, opay_key_at(target), NULL, 0, 0 },
+    { "tls_ca", opay_conf_readable, opay_key_at(tls_ca), NULL, 0, 0 },
+    { "tls_cert", opay_conf_readable, opay_key_at(tls_cert), NULL, 0, 0 },
+    { "tls_key", opay_conf_readable, opay_key_at(tls_key), NULL, 0, 0 },
+    { "status_listen", opay_conf_addr, opay_key_at(status_listen), NULL,
       1, 0 },
-    { "shutdown_timeout", OPAY_KEY_MS, opay_key_at(shutdown_timeout), "15s",
+    { "shutdown_timeout", opay_conf_ms, opay_key_at(shutdown_timeout), "15s",
       0, 1000 },
-    { "log_level", OPAY_KEY_LEVEL, opay_key_at(log_level), "notice", 0, 0 },
-    { "log_format", OPAY_KEY_FORMAT, opay_key_at(log_format), "text", 0, 0 },
+    { "log_level", opay_conf_level, opay_key_at(log_level), "notice", 0, 0 },
+    { "log_format", opay_conf_format, opay_key_at(log_format), "text", 0, 0 },
 };
 
 #define OPAY_NKEYS  (sizeof(opay_keys) / sizeof(opay_keys[0]))
@@ -134,7 +151,7 @@ opay_conf_fail(opay_reader_t *rd, const char *fmt, ...)
 
 
 static const char **
-opay_conf_str(opay_reader_t *rd, const opay_key_t *key)
+opay_conf_slot(opay_reader_t *rd, const opay_key_t *key)
 {
     return (const char **) ((char *) rd->conf + key->offset);
 }
@@ -148,7 +165,7 @@ opay_conf_num(opay_reader_t *rd, const opay_key_t *key)
 
 
 static int
-opay_conf_keep(opay_reader_t *rd, const opay_key_t *key, const char *value)
+opay_conf_keep(opay_reader_t *rd, const opay_key_t *key, char *value)
 {
     const char  *s;
 
@@ -157,14 +174,14 @@ opay_conf_keep(opay_reader_t *rd, const opay_key_t *key, const char *value)
         return opay_conf_fail(rd, "out of memory");
     }
 
-    *opay_conf_str(rd, key) = s;
+    *opay_conf_slot(rd, key) = s;
 
     return OPAY_OK;
 }
 
 
 static int
-opay_conf_name(opay_reader_t *rd, const opay_key_t *key, const char *value)
+opay_conf_name(opay_reader_t *rd, const opay_key_t *key, char *value)
 {
     size_t  n;
 
@@ -181,7 +198,7 @@ opay_conf_name(opay_reader_t *rd, const opay_key_t *key, const char *value)
 
 
 static int
-opay_conf_secret(opay_reader_t *rd, const opay_key_t *key, const char *value)
+opay_conf_secret(opay_reader_t *rd, const opay_key_t *key, char *value)
 {
     int      fd;
     char     buf[1024];
@@ -214,8 +231,7 @@ opay_conf_secret(opay_reader_t *rd, const opay_key_t *key, const char *value)
 
 
 static int
-opay_conf_readable(opay_reader_t *rd, const opay_key_t *key,
-    const char *value)
+opay_conf_readable(opay_reader_t *rd, const opay_key_t *key, char *value)
 {
     if (access(value, R_OK) != 0) {
         return opay_conf_fail(rd, "cannot read the file of \"%s\" (%s): %s",
@@ -227,7 +243,7 @@ opay_conf_readable(opay_reader_t *rd, const opay_key_t *key,
 
 
 static int
-opay_conf_ms(opay_reader_t *rd, const opay_key_t *key, const char *value)
+opay_conf_ms(opay_reader_t *rd, const opay_key_t *key, char *value)
 {
     char     *end;
     int64_t   v, unit;
@@ -261,7 +277,7 @@ opay_conf_ms(opay_reader_t *rd, const opay_key_t *key, const char *value)
 
 
 static int
-opay_conf_port(opay_reader_t *rd, const opay_key_t *key, const char *value)
+opay_conf_port(opay_reader_t *rd, const opay_key_t *key, char *value)
 {
     long   v;
     char  *end;
@@ -282,7 +298,7 @@ opay_conf_port(opay_reader_t *rd, const opay_key_t *key, const char *value)
 
 
 static int
-opay_conf_addr(opay_reader_t *rd, const opay_key_t *key, const char *value)
+opay_conf_addr(opay_reader_t *rd, const opay_key_t *key, char *value)
 {
     long                 port;
     char                 host[64], *end;
@@ -358,22 +374,39 @@ opay_conf_topics(opay_reader_t *rd, const opay_key_t *key, char *value)
 
 
 static int
-opay_conf_enum(opay_reader_t *rd, const opay_key_t *key, const char *value)
+opay_conf_url(opay_reader_t *rd, const opay_key_t *key, char *value)
+{
+    if (strncmp(value, "http://", 7) != 0
+        && strncmp(value, "https://", 8) != 0)
+    {
+        return opay_conf_fail(rd, "invalid value \"%s\" of \"%s\": "
+                              "http://host:port", value, key->name);
+    }
+
+    return opay_conf_keep(rd, key, value);
+}
+
+
+static int
+opay_conf_format(opay_reader_t *rd, const opay_key_t *key, char *value)
+{
+    rd->conf->json = strcmp(value, "json") == 0;
+
+    if (!rd->conf->json && strcmp(value, "text") != 0) {
+        return opay_conf_fail(rd, "invalid value \"%s\" of \"%s\": text or "
+                              "json", value, key->name);
+    }
+
+    return opay_conf_keep(rd, key, value);
+}
+
+
+static int
+opay_conf_level(opay_reader_t *rd, const opay_key_t *key, char *value)
 {
     size_t                    i;
     static const char *const  levels[] = { "alert", "error", "warn",
                                            "notice", "info", "debug" };
-
-    if (key->type == OPAY_KEY_FORMAT) {
-        rd->conf->json = strcmp(value, "json") == 0;
-
-        if (rd->conf->json || strcmp(value, "text") == 0) {
-            return opay_conf_keep(rd, key, value);
-        }
-
-        return opay_conf_fail(rd, "invalid value \"%s\" of \"%s\": text or "
-                              "json", value, key->name);
-    }
 
     for (i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
         if (strcmp(value, levels[i]) == 0) {
@@ -384,54 +417,6 @@ opay_conf_enum(opay_reader_t *rd, const opay_key_t *key, const char *value)
 
     return opay_conf_fail(rd, "invalid value \"%s\" of \"%s\": alert, error, "
                           "warn, notice, info or debug", value, key->name);
-}
-
-
-static int
-opay_conf_set(opay_reader_t *rd, const opay_key_t *key, char *value)
-{
-    switch (key->type) {
-
-    case OPAY_KEY_NAME:
-        return opay_conf_name(rd, key, value);
-
-    case OPAY_KEY_SECRET:
-        return opay_conf_secret(rd, key, value);
-
-    case OPAY_KEY_READABLE:
-        return opay_conf_readable(rd, key, value);
-
-    case OPAY_KEY_MS:
-        return opay_conf_ms(rd, key, value);
-
-    case OPAY_KEY_PORT:
-        return opay_conf_port(rd, key, value);
-
-    case OPAY_KEY_ADDR:
-        return opay_conf_addr(rd, key, value);
-
-    case OPAY_KEY_TOPICS:
-        return opay_conf_topics(rd, key, value);
-
-    case OPAY_KEY_LEVEL:
-    case OPAY_KEY_FORMAT:
-        return opay_conf_enum(rd, key, value);
-
-    case OPAY_KEY_URL:
-        if (strncmp(value, "http://", 7) != 0
-            && strncmp(value, "https://", 8) != 0)
-        {
-            return opay_conf_fail(rd, "invalid value \"%s\" of \"%s\": "
-                                  "http://host:port", value, key->name);
-        }
-
-        return opay_conf_keep(rd, key, value);
-
-    case OPAY_KEY_STR:
-        break;
-    }
-
-    return opay_conf_keep(rd, key, value);
 }
 
 
@@ -523,13 +508,13 @@ opay_conf_line(opay_reader_t *rd, char *line, unsigned *seen)
     }
 
     /* an empty list of topics means: publish only */
-    if (*value == '\0' && opay_keys[i].type != OPAY_KEY_TOPICS) {
+    if (*value == '\0' && opay_keys[i].set != opay_conf_topics) {
         return opay_conf_fail(rd, "\"%s\" has no value", name);
     }
 
     seen[i] = rd->line;
 
-    return opay_conf_set(rd, &opay_keys[i], value);
+    return opay_keys[i].set(rd, &opay_keys[i], value);
 }
 
 
@@ -582,7 +567,7 @@ opay_conf_defaults(opay_reader_t *rd, const unsigned *seen)
 
         (void) snprintf(value, sizeof(value), "%s", opay_keys[i].def);
 
-        if (opay_conf_set(rd, &opay_keys[i], value) != OPAY_OK) {
+        if (opay_keys[i].set(rd, &opay_keys[i], value) != OPAY_OK) {
             return OPAY_ERROR;
         }
     }
