@@ -1,7 +1,8 @@
 
 /*
  * opay_db's inside, shared by opay_db.c (connection, transaction),
- * opay_db_stmt.c (statements, results) and opay_db_error.c (classification).
+ * opay_db_stmt.c (statements, results), opay_db_rows.c (statements over many
+ * rows) and opay_db_error.c (classification).
  */
 
 #ifndef OPAY_DB_PRIV_H_INCLUDED
@@ -95,6 +96,18 @@ opay_db_rc_t opay_db_fault(opay_db_t *db, const char *text);
 
 /* opay_db_stmt.c */
 void opay_db_stmts_close(opay_db_t *db);
+
+/*
+ * opay_db_stmt.c: executes, with n rows of cols parameters; beyond them the
+ * last row is repeated up to padded rows.  Leaves a result to be fetched.
+ */
+opay_db_rc_t opay_db_run(opay_db_t *db, const char *sql,
+    const opay_db_value_t *params, size_t cols, size_t n, size_t padded,
+    opay_db_stmt_t **st);
+
+/* opay_db_stmt.c: appends all rows of st to res, which has room for *cap. */
+opay_db_rc_t opay_db_fetch(opay_db_t *db, opay_arena_t *a,
+    opay_db_stmt_t *st, opay_db_result_t *res, size_t *cap);
 
 /* opay_db_error.c */
 opay_db_rc_t opay_db_classify(unsigned err);

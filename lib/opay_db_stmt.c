@@ -1,97 +1,448 @@
 
 /*
+ * Prepared statements of opay_db: the cache, parameters and results.
+ *
  * DESIGN
  *
- * Prepared statements of one connection, found by their SQL: by the address
- * of its parts first, which are string constants, then by its text.  A
- * statement keeps its parameter and column bindings, so executing it again
- * allocates nothing but the copy of the result in the caller's arena.
+ * Statements hang in a hash table by their text and live as long as the
+ * connection.  A small table by the caller's pointer comes before it, whose
+ * hits are still compared with the text.  Texts are few; should a caller
+ * compose them without end, the cache is emptied when it is full.
+ *
+ * Parameters: bytes that are UTF-8 go as text, so that they compare by the
+ * column's collation; all others go as binary.  A BINARY column takes both.
+ *
+ * Results are read row by row, each value into a buffer of its column; what
+ * does not fit is fetched a second time, into the arena.  A result is always
+ * read to its end.
  */
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "opay_db_priv.h"
 
 
-typedef struct {
-    int64_t           i64;
-    unsigned long     len;
-    opay_db_bool_t    null;
-    opay_db_bool_t    error;
-    char              buf[OPAY_DB_COLUMN];
-} opay_db_column_t;
+#define OPAY_DB_INLINE   512           /* bytes of a column at first fetch */
+#define OPAY_DB_ROWS     16            /* first guess */
+
+#define opay_db_bucket(hash)  ((hash) & (OPAY_DB_BUCKETS - 1))
 
 
-/* What a text is made of: head, n times row joined by ",", tail. */
-typedef struct {
-    const char       *head;
-    const char       *row;             /* NULL: head is all */
-    const char       *tail;
-    size_t            n;
-} opay_db_text_key_t;
-
-
-struct opay_db_stmt_s {
-    opay_db_text_key_t   key;
-    char                *sql;
-    MYSQL_STMT          *st;
-    size_t               nparams;
-    MYSQL_BIND          *params;
-    size_t               ncols;
-    MYSQL_BIND          *cols;
-    opay_db_column_t    *values;
-    opay_db_stmt_t      *next;
-};
-
-
-static opay_db_rc_t opay_db_stmt_get(opay_db_t *db,
-    const opay_db_text_key_t *key, opay_db_stmt_t **stmt);
-static char *opay_db_stmt_text(const opay_db_text_key_t *key);
-static opay_db_rc_t opay_db_stmt_prepare(opay_db_t *db, opay_db_stmt_t *s);
-static int opay_db_stmt_columns(opay_db_stmt_t *s);
-static void opay_db_stmt_free(opay_db_stmt_t *s);
-static opay_db_rc_t opay_db_stmt_failed(opay_db_t *db, opay_db_stmt_t *s);
-static opay_db_rc_t opay_db_stmt_run(opay_db_t *db, opay_db_stmt_t *s,
-    const opay_db_value_t *params, size_t n);
-static opay_db_rc_t opay_db_stmt_fetch(opay_db_t *db, opay_db_stmt_t *s,
-    opay_arena_t *a, opay_db_result_t *res);
-static int opay_db_stmt_copy(opay_db_stmt_t *s, opay_arena_t *a,
+static opay_db_rc_t opay_db_stmt_get(opay_db_t *db, const char *sql,
+    opay_db_stmt_t **st);
+static opay_db_rc_t opay_db_stmt_prepare(opay_db_t *db, const char *sql,
+    size_t len, uint64_t hash, opay_db_stmt_t **result);
+static int opay_db_stmt_columns(opay_db_stmt_t *st);
+static unsigned opay_db_is_number(const MYSQL_FIELD *f);
+static void opay_db_stmt_free(opay_db_stmt_t *st);
+static opay_db_rc_t opay_db_bind(opay_db_t *db, opay_db_stmt_t *st,
+    const opay_db_value_t *params, size_t cols, size_t n, size_t padded);
+static unsigned opay_db_is_text(opay_str_t s);
+static opay_db_value_t *opay_db_row(opay_arena_t *a, opay_db_result_t *res,
+    size_t *cap);
+static int opay_db_value(opay_arena_t *a, opay_db_stmt_t *st, size_t i,
     opay_db_value_t *v);
-static opay_db_rc_t opay_db_run_query(opay_db_t *db, opay_arena_t *a,
-    const opay_db_text_key_t *key, const opay_db_value_t *params, size_t n,
-    opay_db_result_t *res);
-static opay_db_rc_t opay_db_memory(opay_db_t *db);
+
+
+void
+opay_db_stmts_close(opay_db_t *db)
+{
+    size_t           i;
+    opay_db_stmt_t  *st, *next;
+
+    for (i = 0; i < OPAY_DB_BUCKETS; i++) {
+
+        for (st = db->stmts[i]; st; st = next) {
+            next = st->next;
+            opay_db_stmt_free(st);
+        }
+
+        db->stmts[i] = NULL;
+    }
+
+    memset(db->fast, 0, sizeof(db->fast));
+    db->nstmts = 0;
+}
+
+
+static void
+opay_db_stmt_free(opay_db_stmt_t *st)
+{
+    size_t  i;
+
+    if (st->stmt) {
+        (void) mysql_stmt_close(st->stmt);
+    }
+
+    for (i = 0; st->cols && i < st->ncols; i++) {
+        free(st->cols[i].buf);
+    }
+
+    free(st->cols);
+    free(st->binds);
+    free(st->sql);
+    free(st);
+}
+
+
+static opay_db_rc_t
+opay_db_stmt_get(opay_db_t *db, const char *sql, opay_db_stmt_t **result)
+{
+    size_t           len;
+    uint64_t         hash;
+    const char      *p;
+    opay_db_rc_t     rc;
+    opay_db_fast_t  *fast;
+    opay_db_stmt_t  *st;
+
+    fast = &db->fast[((uintptr_t) sql >> 3) & (OPAY_DB_FAST - 1)];
+
+    if (fast->sql == sql && strcmp(fast->stmt->sql, sql) == 0) {
+        *result = fast->stmt;
+        return OPAY_DB_OK;
+    }
+
+    hash = 14695981039346656037ULL;    /* FNV-1a */
+
+    for (p = sql; *p; p++) {
+        hash = (hash ^ (unsigned char) *p) * 1099511628211ULL;
+    }
+
+    len = (size_t) (p - sql);
+
+    for (st = db->stmts[opay_db_bucket(hash)]; st; st = st->next) {
+        if (st->hash == hash && st->len == len
+            && memcmp(st->sql, sql, len) == 0)
+        {
+            break;
+        }
+    }
+
+    if (st == NULL) {
+        rc = opay_db_stmt_prepare(db, sql, len, hash, &st);
+        if (rc != OPAY_DB_OK) {
+            return rc;
+        }
+    }
+
+    fast->sql = sql;
+    fast->stmt = st;
+    *result = st;
+
+    return OPAY_DB_OK;
+}
+
+
+static opay_db_rc_t
+opay_db_stmt_prepare(opay_db_t *db, const char *sql, size_t len,
+    uint64_t hash, opay_db_stmt_t **result)
+{
+    opay_db_rc_t     rc;
+    opay_db_stmt_t  *st;
+
+    if (db->nstmts == OPAY_DB_STMTS_MAX) {
+        opay_db_stmts_close(db);
+    }
+
+    st = calloc(1, sizeof(opay_db_stmt_t));
+    if (st == NULL) {
+        return opay_db_fault(db, "out of memory");
+    }
+
+    st->hash = hash;
+    st->len = len;
+    st->sql = malloc(len + 1);
+    st->stmt = mysql_stmt_init(db->mysql);
+
+    if (st->sql == NULL || st->stmt == NULL) {
+        opay_db_stmt_free(st);
+        return opay_db_fault(db, "out of memory");
+    }
+
+    memcpy(st->sql, sql, len + 1);
+
+    if (mysql_stmt_prepare(st->stmt, sql, (unsigned long) len) != 0) {
+        rc = opay_db_failed(db, st->stmt);
+        opay_db_stmt_free(st);
+        return rc;
+    }
+
+    st->nparams = mysql_stmt_param_count(st->stmt);
+    st->ncols = mysql_stmt_field_count(st->stmt);
+
+    if (st->ncols && opay_db_stmt_columns(st) != OPAY_OK) {
+        opay_db_stmt_free(st);
+        return opay_db_fault(db, "out of memory");
+    }
+
+    st->next = db->stmts[opay_db_bucket(hash)];
+    db->stmts[opay_db_bucket(hash)] = st;
+    db->nstmts++;
+    *result = st;
+
+    return OPAY_DB_OK;
+}
+
+
+static int
+opay_db_stmt_columns(opay_db_stmt_t *st)
+{
+    size_t             i;
+    MYSQL_RES         *meta;
+    MYSQL_BIND        *b;
+    MYSQL_FIELD       *f;
+    opay_db_column_t  *c;
+
+    st->cols = calloc(st->ncols, sizeof(opay_db_column_t));
+    st->binds = calloc(st->ncols, sizeof(MYSQL_BIND));
+    meta = mysql_stmt_result_metadata(st->stmt);
+
+    if (st->cols == NULL || st->binds == NULL || meta == NULL) {
+        goto failed;
+    }
+
+    f = mysql_fetch_fields(meta);
+
+    for (i = 0; i < st->ncols; i++) {
+
+        c = &st->cols[i];
+        b = &st->binds[i];
+
+        c->number = opay_db_is_number(&f[i]);
+        b->is_null = &c->null;
+        b->length = &c->length;
+        b->error = &c->truncated;
+
+        if (c->number) {
+            b->buffer_type = MYSQL_TYPE_LONGLONG;
+            b->is_unsigned = (f[i].flags & UNSIGNED_FLAG) != 0;
+            b->buffer = &c->i64;
+            b->buffer_length = sizeof(c->i64);
+            continue;
+        }
+
+        b->buffer_type = MYSQL_TYPE_STRING;
+        b->buffer_length = OPAY_DB_INLINE;
+        b->buffer = c->buf = malloc(OPAY_DB_INLINE);
+
+        if (c->buf == NULL) {
+            goto failed;
+        }
+    }
+
+    mysql_free_result(meta);
+
+    return OPAY_OK;
+
+failed:
+
+    if (meta) {
+        mysql_free_result(meta);
+    }
+
+    return OPAY_ERROR;
+}
+
+
+static unsigned
+opay_db_is_number(const MYSQL_FIELD *f)
+{
+    switch (f->type) {
+
+    case MYSQL_TYPE_TINY:
+    case MYSQL_TYPE_SHORT:
+    case MYSQL_TYPE_INT24:
+    case MYSQL_TYPE_LONG:
+    case MYSQL_TYPE_LONGLONG:
+    case MYSQL_TYPE_YEAR:
+        return 1;
+
+    case MYSQL_TYPE_DECIMAL:
+    case MYSQL_TYPE_NEWDECIMAL:        /* SUM() of integers is one */
+        return f->decimals == 0;
+
+    default:
+        return 0;
+    }
+}
+
+
+/*
+ * n rows of cols parameters; beyond them the last row is repeated, up to
+ * padded rows.
+ */
+
+static opay_db_rc_t
+opay_db_bind(opay_db_t *db, opay_db_stmt_t *st, const opay_db_value_t *params,
+    size_t cols, size_t n, size_t padded)
+{
+    size_t                  i, j, total;
+    MYSQL_BIND             *b;
+    const opay_db_value_t  *v;
+
+    total = padded * cols;
+
+    if (total != st->nparams) {
+        return opay_db_fault(db, "wrong number of parameters");
+    }
+
+    if (total > db->nbinds) {
+        b = realloc(db->binds, total * sizeof(MYSQL_BIND));
+        if (b == NULL) {
+            return opay_db_fault(db, "out of memory");
+        }
+
+        db->binds = b;
+        db->nbinds = total;
+    }
+
+    memset(db->binds, 0, total * sizeof(MYSQL_BIND));
+
+    for (i = 0, b = db->binds; i < padded; i++) {
+        for (j = 0; j < cols; j++, b++) {
+
+            v = &params[(i < n ? i : n - 1) * cols + j];
+
+            switch (v->type) {
+
+            case OPAY_DB_I64:
+                b->buffer_type = MYSQL_TYPE_LONGLONG;
+                b->buffer = (void *) &v->i64;
+                break;
+
+            case OPAY_DB_BYTES:
+                b->buffer_type = opay_db_is_text(v->bytes)
+                                 ? MYSQL_TYPE_STRING : MYSQL_TYPE_BLOB;
+                b->buffer = (void *) v->bytes.data;
+                b->buffer_length = (unsigned long) v->bytes.len;
+                break;
+
+            default:
+                b->buffer_type = MYSQL_TYPE_NULL;
+            }
+        }
+    }
+
+    if (total && mysql_stmt_bind_param(st->stmt, db->binds) != 0) {
+        return opay_db_failed(db, st->stmt);
+    }
+
+    return OPAY_DB_OK;
+}
+
+
+/* Well-formed UTF-8 (RFC 3629). */
+
+static unsigned
+opay_db_is_text(opay_str_t s)
+{
+    size_t                i, k, n;
+    uint32_t              cp;
+    unsigned char         c;
+    const unsigned char  *p;
+
+    p = (const unsigned char *) s.data;
+
+    for (i = 0; i < s.len; i += n) {
+
+        c = p[i];
+
+        if (c < 0x80) {
+            n = 1;
+            continue;
+        }
+
+        n = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
+
+        if (c < 0xc2 || c > 0xf4 || s.len - i < n) {
+            return 0;
+        }
+
+        cp = c & (0x7f >> n);
+
+        for (k = 1; k < n; k++) {
+            if ((p[i + k] & 0xc0) != 0x80) {
+                return 0;
+            }
+
+            cp = cp << 6 | (p[i + k] & 0x3f);
+        }
+
+        if ((n == 3 && (cp < 0x800 || (cp >= 0xd800 && cp <= 0xdfff)))
+            || (n == 4 && (cp < 0x10000 || cp > 0x10ffff)))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+opay_db_rc_t
+opay_db_run(opay_db_t *db, const char *sql, const opay_db_value_t *params,
+    size_t cols, size_t n, size_t padded, opay_db_stmt_t **result)
+{
+    opay_db_rc_t     rc;
+    opay_db_stmt_t  *st;
+
+    db->err = 0;
+    db->error[0] = '\0';
+
+    rc = opay_db_ready(db);
+    if (rc != OPAY_DB_OK) {
+        return rc;
+    }
+
+    rc = opay_db_stmt_get(db, sql, &st);
+    if (rc != OPAY_DB_OK) {
+        return rc;
+    }
+
+    rc = opay_db_bind(db, st, params, cols, n, padded);
+    if (rc != OPAY_DB_OK) {
+        return rc;
+    }
+
+    if (mysql_stmt_execute(st->stmt) != 0) {
+        return opay_db_failed(db, st->stmt);
+    }
+
+    if (mysql_stmt_field_count(st->stmt) != st->ncols) {
+
+        /* "SELECT *" over a table that has been altered */
+
+        opay_db_drop(db);
+        (void) opay_db_fault(db, "columns have changed");
+        return db->tx_rc = OPAY_DB_LOST;
+    }
+
+    *result = st;
+
+    return OPAY_DB_OK;
+}
 
 
 opay_db_rc_t
 opay_db_exec(opay_db_t *db, const char *sql, const opay_db_value_t *params,
     size_t n, uint64_t *affected)
 {
-    opay_db_rc_t        rc;
-    opay_db_stmt_t     *s;
-    opay_db_text_key_t  key;
+    opay_db_rc_t     rc;
+    opay_db_stmt_t  *st;
 
-    key = (opay_db_text_key_t) { sql, NULL, NULL, 0 };
-
-    rc = opay_db_stmt_get(db, &key, &s);
+    rc = opay_db_run(db, sql, params, n, 1, 1, &st);
     if (rc != OPAY_DB_OK) {
         return rc;
     }
 
-    rc = opay_db_stmt_run(db, s, params, n);
-    if (rc != OPAY_DB_OK) {
-        return rc;
-    }
-
-    db->insert_id = mysql_stmt_insert_id(s->st);
+    db->insert_id = mysql_stmt_insert_id(st->stmt);
 
     if (affected) {
-        *affected = mysql_stmt_affected_rows(s->st);
+        *affected = mysql_stmt_affected_rows(st->stmt);
     }
 
-    if (s->ncols) {
-        (void) mysql_stmt_free_result(s->st);
+    if (st->ncols && mysql_stmt_free_result(st->stmt) != 0) {
+        return opay_db_failed(db, st->stmt);
     }
 
     return OPAY_DB_OK;
@@ -102,579 +453,141 @@ opay_db_rc_t
 opay_db_query(opay_db_t *db, opay_arena_t *a, const char *sql,
     const opay_db_value_t *params, size_t n, opay_db_result_t *res)
 {
-    opay_db_text_key_t  key;
+    size_t           cap;
+    opay_db_rc_t     rc;
+    opay_db_stmt_t  *st;
 
-    key = (opay_db_text_key_t) { sql, NULL, NULL, 0 };
+    cap = 0;
+    memset(res, 0, sizeof(opay_db_result_t));
 
-    return opay_db_run_query(db, a, &key, params, n, res);
+    rc = opay_db_run(db, sql, params, n, 1, 1, &st);
+    if (rc != OPAY_DB_OK) {
+        return rc;
+    }
+
+    return opay_db_fetch(db, a, st, res, &cap);
 }
 
 
 opay_db_rc_t
-opay_db_exec_rows(opay_db_t *db, const char *head, const char *row,
-    const char *tail, const opay_db_value_t *params, size_t cols, size_t rows,
-    uint64_t *affected)
+opay_db_fetch(opay_db_t *db, opay_arena_t *a, opay_db_stmt_t *st,
+    opay_db_result_t *res, size_t *cap)
 {
-    size_t              chunk;
-    opay_db_rc_t        rc;
-    opay_db_stmt_t     *s;
-    opay_db_text_key_t  key;
+    int               rc;
+    size_t            i;
+    opay_db_value_t  *v;
 
-    if (affected) {
-        *affected = 0;
-    }
+    res->cols = st->ncols;
 
-    for (chunk = 64; rows; /* void */) {
-
-        if (chunk > rows) {
-            chunk /= 2;
-            continue;
-        }
-
-        key = (opay_db_text_key_t) { head, row, tail, chunk };
-
-        rc = opay_db_stmt_get(db, &key, &s);
-
-        if (rc == OPAY_DB_OK) {
-            rc = opay_db_stmt_run(db, s, params, chunk * cols);
-        }
-
-        if (rc != OPAY_DB_OK) {
-            return rc;
-        }
-
-        if (affected) {
-            *affected += mysql_stmt_affected_rows(s->st);
-        }
-
-        params += chunk * cols;
-        rows -= chunk;
-    }
-
-    return OPAY_DB_OK;
-}
-
-
-opay_db_rc_t
-opay_db_query_in(opay_db_t *db, opay_arena_t *a, const char *head,
-    const char *tail, const opay_db_value_t *ids, size_t n,
-    opay_db_result_t *res)
-{
-    char                open[512], close[1024];
-    size_t              i, chunk, done;
-    opay_db_rc_t        rc;
-    opay_db_value_t     padded[64], *v;
-    opay_db_result_t    part;
-    opay_db_text_key_t  key;
-
-    memset(res, 0, sizeof(opay_db_result_t));
-
-    if ((size_t) snprintf(open, sizeof(open), "%s(", head) >= sizeof(open)
-        || (size_t) snprintf(close, sizeof(close), ")%s", tail)
-           >= sizeof(close))
-    {
-        return opay_db_memory(db);
-    }
-
-    for (done = 0; done < n; done += 64) {
-
-        for (chunk = 1; chunk < n - done && chunk < 64; chunk *= 2) {
-            /* void */
-        }
-
-        for (i = 0; i < chunk; i++) {
-            padded[i] = ids[done + i < n ? done + i : n - 1];
-        }
-
-        key = (opay_db_text_key_t) { open, "?", close, chunk };
-
-        rc = opay_db_run_query(db, a, &key, padded, chunk, &part);
-        if (rc != OPAY_DB_OK) {
-            return rc;
-        }
-
-        if (res->rows == 0) {
-            *res = part;
-            continue;
-        }
-
-        v = opay_arena_alloc(a, (res->rows + part.rows) * part.cols
-                                * sizeof(opay_db_value_t));
-        if (v == NULL) {
-            return opay_db_memory(db);
-        }
-
-        memcpy(v, res->v, res->rows * res->cols * sizeof(opay_db_value_t));
-
-        if (part.rows) {
-            memcpy(v + res->rows * res->cols, part.v,
-                   part.rows * part.cols * sizeof(opay_db_value_t));
-        }
-
-        res->v = v;
-        res->rows += part.rows;
-    }
-
-    return OPAY_DB_OK;
-}
-
-
-static opay_db_rc_t
-opay_db_run_query(opay_db_t *db, opay_arena_t *a,
-    const opay_db_text_key_t *key, const opay_db_value_t *params, size_t n,
-    opay_db_result_t *res)
-{
-    opay_db_rc_t     rc;
-    opay_db_stmt_t  *s;
-
-    memset(res, 0, sizeof(opay_db_result_t));
-
-    rc = opay_db_stmt_get(db, key, &s);
-
-    if (rc == OPAY_DB_OK) {
-        rc = opay_db_stmt_run(db, s, params, n);
-    }
-
-    if (rc != OPAY_DB_OK) {
-        return rc;
-    }
-
-    rc = opay_db_stmt_fetch(db, s, a, res);
-
-    if (rc == OPAY_DB_OK) {
-        (void) mysql_stmt_free_result(s->st);
-    }
-
-    return rc;
-}
-
-
-static opay_db_rc_t
-opay_db_stmt_get(opay_db_t *db, const opay_db_text_key_t *key,
-    opay_db_stmt_t **stmt)
-{
-    char            *sql;
-    uint32_t         hash;
-    const char      *p;
-    opay_db_rc_t     rc;
-    opay_db_stmt_t  *s, **bucket;
-
-    rc = opay_db_ready(db);
-    if (rc != OPAY_DB_OK) {
-        return rc;
-    }
-
-    sql = opay_db_stmt_text(key);
-    if (sql == NULL) {
-        return opay_db_memory(db);
-    }
-
-    for (hash = 2166136261u, p = sql; *p; p++) {
-        hash = (hash ^ (unsigned char) *p) * 16777619u;
-    }
-
-    bucket = &db->stmts[hash % OPAY_DB_BUCKETS];
-
-    for (s = *bucket; s; s = s->next) {
-        if (strcmp(s->sql, sql) == 0) {
-            break;
-        }
-    }
-
-    if (s) {
-        if (key->row) {
-            free(sql);
-        }
-
-        *stmt = s;
+    if (st->ncols == 0) {
         return OPAY_DB_OK;
     }
 
-    s = calloc(1, sizeof(opay_db_stmt_t));
-
-    if (s == NULL) {
-        goto failed;
+    if (mysql_stmt_bind_result(st->stmt, st->binds) != 0) {
+        return opay_db_failed(db, st->stmt);
     }
 
-    s->key = *key;
-    s->sql = key->row ? sql : strdup(sql);
+    for ( ;; ) {
 
-    if (s->sql == NULL) {
-        free(s);
-        goto failed;
-    }
+        rc = mysql_stmt_fetch(st->stmt);
 
-    rc = opay_db_stmt_prepare(db, s);
-
-    if (rc != OPAY_DB_OK) {
-        return rc;                         /* s is freed */
-    }
-
-    s->next = *bucket;
-    *bucket = s;
-    *stmt = s;
-
-    return OPAY_DB_OK;
-
-failed:
-
-    if (key->row) {
-        free(sql);
-    }
-
-    return opay_db_memory(db);
-}
-
-
-/* The text: head itself when it is all, else allocated. */
-
-static char *
-opay_db_stmt_text(const opay_db_text_key_t *key)
-{
-    char    *sql, *p;
-    size_t   i, hlen, rlen, tlen;
-
-    if (key->row == NULL) {
-        return (char *) key->head;
-    }
-
-    hlen = strlen(key->head);
-    rlen = strlen(key->row);
-    tlen = strlen(key->tail);
-
-    sql = malloc(hlen + key->n * (rlen + 1) + tlen + 1);
-    if (sql == NULL) {
-        return NULL;
-    }
-
-    memcpy(sql, key->head, hlen);
-    p = sql + hlen;
-
-    for (i = 0; i < key->n; i++) {
-
-        if (i) {
-            *p++ = ',';
-        }
-
-        memcpy(p, key->row, rlen);
-        p += rlen;
-    }
-
-    memcpy(p, key->tail, tlen + 1);
-
-    return sql;
-}
-
-
-static opay_db_rc_t
-opay_db_stmt_prepare(opay_db_t *db, opay_db_stmt_t *s)
-{
-    opay_db_rc_t  rc;
-
-    s->st = mysql_stmt_init(db->my);
-
-    if (s->st == NULL) {
-        opay_db_stmt_free(s);
-        return opay_db_memory(db);
-    }
-
-    if (mysql_stmt_prepare(s->st, s->sql, strlen(s->sql)) != 0) {
-        unsigned  err;
-        char      state[8];
-
-        err = mysql_stmt_errno(s->st);
-        (void) snprintf(state, sizeof(state), "%s",
-                        mysql_stmt_sqlstate(s->st));
-        opay_db_stmt_free(s);
-        rc = opay_db_failed(db, err, state);
-
-        return rc;
-    }
-
-    s->nparams = mysql_stmt_param_count(s->st);
-    s->params = calloc(s->nparams ? s->nparams : 1, sizeof(MYSQL_BIND));
-
-    if (s->params == NULL || opay_db_stmt_columns(s) != OPAY_OK) {
-        opay_db_stmt_free(s);
-        return opay_db_memory(db);
-    }
-
-    return OPAY_DB_OK;
-}
-
-
-static int
-opay_db_stmt_columns(opay_db_stmt_t *s)
-{
-    size_t             i;
-    MYSQL_RES         *meta;
-    MYSQL_BIND        *b;
-    MYSQL_FIELD       *f;
-    opay_db_column_t  *c;
-
-    meta = mysql_stmt_result_metadata(s->st);
-
-    if (meta == NULL) {
-        return OPAY_OK;                    /* no result */
-    }
-
-    s->ncols = mysql_num_fields(meta);
-    s->cols = calloc(s->ncols, sizeof(MYSQL_BIND));
-    s->values = calloc(s->ncols, sizeof(opay_db_column_t));
-
-    if (s->cols == NULL || s->values == NULL) {
-        mysql_free_result(meta);
-        return OPAY_ERROR;
-    }
-
-    f = mysql_fetch_fields(meta);
-
-    for (i = 0; i < s->ncols; i++) {
-        b = &s->cols[i];
-        c = &s->values[i];
-
-        b->is_null = &c->null;
-        b->length = &c->len;
-        b->error = &c->error;
-
-        switch (f[i].type) {
-
-        case MYSQL_TYPE_TINY:
-        case MYSQL_TYPE_SHORT:
-        case MYSQL_TYPE_INT24:
-        case MYSQL_TYPE_LONG:
-        case MYSQL_TYPE_LONGLONG:
-        case MYSQL_TYPE_YEAR:
-            b->buffer_type = MYSQL_TYPE_LONGLONG;
-            b->buffer = &c->i64;
-            b->is_unsigned = (f[i].flags & UNSIGNED_FLAG) ? 1 : 0;
-            break;
-
-        default:
-            b->buffer_type = MYSQL_TYPE_STRING;
-            b->buffer = c->buf;
-            b->buffer_length = OPAY_DB_COLUMN;
+        if (rc == MYSQL_NO_DATA) {
             break;
         }
-    }
-
-    mysql_free_result(meta);
-
-    return OPAY_OK;
-}
-
-
-static void
-opay_db_stmt_free(opay_db_stmt_t *s)
-{
-    if (s->st) {
-        (void) mysql_stmt_close(s->st);
-    }
-
-    free(s->sql);
-    free(s->params);
-    free(s->cols);
-    free(s->values);
-    free(s);
-}
-
-
-void
-opay_db_stmt_free_all(opay_db_t *db)
-{
-    size_t           i;
-    opay_db_stmt_t  *s, *next;
-
-    for (i = 0; i < OPAY_DB_BUCKETS; i++) {
-        for (s = db->stmts[i]; s; s = next) {
-            next = s->next;
-            opay_db_stmt_free(s);
-        }
-
-        db->stmts[i] = NULL;
-    }
-}
-
-
-/* A lost connection frees s. */
-
-static opay_db_rc_t
-opay_db_stmt_failed(opay_db_t *db, opay_db_stmt_t *s)
-{
-    char      state[8];
-    unsigned  err;
-
-    err = mysql_stmt_errno(s->st);
-    (void) snprintf(state, sizeof(state), "%s", mysql_stmt_sqlstate(s->st));
-
-    return opay_db_failed(db, err, state);
-}
-
-
-static opay_db_rc_t
-opay_db_stmt_run(opay_db_t *db, opay_db_stmt_t *s,
-    const opay_db_value_t *params, size_t n)
-{
-    size_t       i;
-    MYSQL_BIND  *b;
-
-    if (n != s->nparams) {
-        db->err = 0;
-        (void) snprintf(db->error, sizeof(db->error),
-                        "%zu parameters for a statement with %zu", n,
-                        s->nparams);
-        return OPAY_DB_ERROR;
-    }
-
-    memset(s->params, 0, n * sizeof(MYSQL_BIND));
-
-    for (i = 0; i < n; i++) {
-        b = &s->params[i];
-
-        switch (params[i].type) {
-
-        case OPAY_DB_NULL:
-            b->buffer_type = MYSQL_TYPE_NULL;
-            break;
-
-        case OPAY_DB_I64:
-            b->buffer_type = MYSQL_TYPE_LONGLONG;
-            b->buffer = (void *) &params[i].i64;
-            break;
-
-        default:
-            b->buffer_type = (params[i].type == OPAY_DB_TEXT)
-                             ? MYSQL_TYPE_STRING : MYSQL_TYPE_BLOB;
-            b->buffer = (void *) params[i].bytes.data;
-            b->buffer_length = params[i].bytes.len;
-            break;
-        }
-    }
-
-    if ((n && mysql_stmt_bind_param(s->st, s->params) != 0)
-        || mysql_stmt_execute(s->st) != 0)
-    {
-        return opay_db_stmt_failed(db, s);
-    }
-
-    return OPAY_DB_OK;
-}
-
-
-static opay_db_rc_t
-opay_db_stmt_fetch(opay_db_t *db, opay_db_stmt_t *s, opay_arena_t *a,
-    opay_db_result_t *res)
-{
-    int     rc;
-    size_t  row;
-
-    if (s->ncols == 0) {
-        return OPAY_DB_OK;
-    }
-
-    if (mysql_stmt_bind_result(s->st, s->cols) != 0
-        || mysql_stmt_store_result(s->st) != 0)
-    {
-        return opay_db_stmt_failed(db, s);
-    }
-
-    res->cols = s->ncols;
-    res->rows = mysql_stmt_num_rows(s->st);
-
-    if (res->rows == 0) {
-        return OPAY_DB_OK;
-    }
-
-    res->v = opay_arena_alloc(a, res->rows * res->cols
-                                 * sizeof(opay_db_value_t));
-    if (res->v == NULL) {
-        goto memory;
-    }
-
-    for (row = 0; row < res->rows; row++) {
-
-        rc = mysql_stmt_fetch(s->st);
 
         if (rc != 0 && rc != MYSQL_DATA_TRUNCATED) {
-            return opay_db_stmt_failed(db, s);
+            return opay_db_failed(db, st->stmt);
         }
 
-        if (opay_db_stmt_copy(s, a, &res->v[row * res->cols]) != OPAY_OK) {
-            goto memory;
-        }
-    }
+        v = opay_db_row(a, res, cap);
 
-    return OPAY_DB_OK;
-
-memory:
-
-    (void) mysql_stmt_free_result(s->st);
-
-    return opay_db_memory(db);
-}
-
-
-static int
-opay_db_stmt_copy(opay_db_stmt_t *s, opay_arena_t *a, opay_db_value_t *v)
-{
-    char              *p;
-    size_t             i;
-    MYSQL_BIND         b;
-    opay_db_column_t  *c;
-
-    for (i = 0; i < s->ncols; i++, v++) {
-
-        c = &s->values[i];
-        memset(v, 0, sizeof(opay_db_value_t));
-
-        if (c->null) {
-            continue;
-        }
-
-        if (s->cols[i].buffer_type == MYSQL_TYPE_LONGLONG) {
-            v->type = OPAY_DB_I64;
-            v->i64 = c->i64;
-            continue;
-        }
-
-        p = opay_arena_alloc(a, c->len + 1);
-        if (p == NULL) {
-            return OPAY_ERROR;
-        }
-
-        if (c->len <= OPAY_DB_COLUMN) {
-            memcpy(p, c->buf, c->len);
-
-        } else {
-            memset(&b, 0, sizeof(MYSQL_BIND));
-            b.buffer_type = MYSQL_TYPE_STRING;
-            b.buffer = p;
-            b.buffer_length = c->len;
-            b.length = &c->len;
-            b.is_null = &c->null;
-            b.error = &c->error;
-
-            if (mysql_stmt_fetch_column(s->st, &b, i, 0) != 0) {
-                return OPAY_ERROR;
+        for (i = 0; v && i < st->ncols; i++) {
+            if (opay_db_value(a, st, i, &v[i]) != OPAY_OK) {
+                v = NULL;
             }
         }
 
-        p[c->len] = '\0';
-
-        v->type = OPAY_DB_BYTES;
-        v->bytes.data = p;
-        v->bytes.len = c->len;
+        if (v == NULL) {
+            (void) mysql_stmt_free_result(st->stmt);
+            return opay_db_fault(db, "out of memory");
+        }
     }
 
-    return OPAY_OK;
+    if (mysql_stmt_free_result(st->stmt) != 0) {
+        return opay_db_failed(db, st->stmt);
+    }
+
+    return OPAY_DB_OK;
 }
 
 
-static opay_db_rc_t
-opay_db_memory(opay_db_t *db)
+static opay_db_value_t *
+opay_db_row(opay_arena_t *a, opay_db_result_t *res, size_t *cap)
 {
-    db->err = 0;
-    (void) snprintf(db->error, sizeof(db->error), "out of memory");
+    size_t            n;
+    opay_db_value_t  *v;
 
-    return OPAY_DB_ERROR;
+    if (res->rows == *cap) {
+
+        n = *cap ? *cap * 2 : OPAY_DB_ROWS;
+
+        v = opay_arena_alloc(a, n * res->cols * sizeof(opay_db_value_t));
+        if (v == NULL) {
+            return NULL;
+        }
+
+        if (res->rows) {
+            memcpy(v, res->v,
+                   res->rows * res->cols * sizeof(opay_db_value_t));
+        }
+
+        res->v = v;
+        *cap = n;
+    }
+
+    return &res->v[res->rows++ * res->cols];
+}
+
+
+static int
+opay_db_value(opay_arena_t *a, opay_db_stmt_t *st, size_t i,
+    opay_db_value_t *v)
+{
+    char              *p;
+    MYSQL_BIND         b;
+    opay_db_column_t  *c;
+
+    c = &st->cols[i];
+
+    if (c->null) {
+        *v = opay_db_null();
+        return OPAY_OK;
+    }
+
+    if (c->number) {
+        *v = opay_db_i64(c->i64);
+        return OPAY_OK;
+    }
+
+    /* NUL-terminated as a courtesy to debuggers; len says what counts */
+
+    p = opay_arena_alloc(a, c->length + 1);
+    if (p == NULL) {
+        return OPAY_ERROR;
+    }
+
+    p[c->length] = '\0';
+    *v = opay_db_bytes(p, c->length);
+
+    if (c->length <= OPAY_DB_INLINE) {
+        memcpy(p, c->buf, c->length);
+        return OPAY_OK;
+    }
+
+    b = st->binds[i];
+    b.buffer = p;
+    b.buffer_length = c->length;
+
+    return mysql_stmt_fetch_column(st->stmt, &b, (unsigned) i, 0) == 0
+           ? OPAY_OK : OPAY_ERROR;
 }
