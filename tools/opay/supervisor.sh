@@ -53,11 +53,10 @@ kafka_dev_args() {
     local t list=
 
     for t in $topics; do
-        list+="$t:12,$t.dlt:12,"
+        list+=" $t:12 $t.dlt:12"
     done
 
-    echo "1 ${list%,} \"$(quote "$RUN")/kafka.bootstrap\"" \
-         "${ports[kafka]}"
+    echo "-p ${ports[kafka]} -f \"$(quote "$RUN")/kafka.bootstrap\"$list"
 }
 
 one() {
