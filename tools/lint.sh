@@ -114,9 +114,9 @@ done 2> /dev/null | check "services do not name each other's schema"
 # Every directive is documented, and nothing else is.
 
 directives() {
-    grep -rhoE '\{ *ngx_string\("opay_[a-z0-9_]+"\),?$|\bngx_opay_(srv|main|loc)\("opay_[a-z0-9_]+"' \
-        ngx_opay_* --include='*.c' | grep -oE 'opay_[a-z0-9_]+' \
-        | grep -vE '^opay_(srv|main|loc)$' | sort -u
+    grep -rhoE '\{ *ngx_string\("opay_[a-z0-9_]+"\),?$|\bngx_opay_[a-z_]+\("opay_[a-z0-9_]+"' \
+        ngx_opay_* --include='*_module.c' --include='*_conf.c' \
+        | grep -oE '"opay_[a-z0-9_]+' | tr -d '"' | sort -u
 }
 
 documented() {
