@@ -37,7 +37,6 @@ static unsigned opay_db_is_number(const MYSQL_FIELD *f);
 static void opay_db_stmt_free(opay_db_stmt_t *st);
 static opay_db_rc_t opay_db_bind(opay_db_t *db, opay_db_stmt_t *st,
     const opay_db_value_t *params, size_t cols, size_t n, size_t padded);
-static unsigned opay_db_is_text(opay_str_t s);
 static opay_db_value_t *opay_db_row(opay_arena_t *a, opay_db_result_t *res,
     size_t *cap);
 static int opay_db_value(opay_arena_t *a, opay_db_stmt_t *st, size_t i,
@@ -311,7 +310,9 @@ opay_db_bind(opay_db_t *db, opay_db_stmt_t *st, const opay_db_value_t *params,
                 break;
 
             case OPAY_DB_BYTES:
-                b->buffer_type = opay_db_is_text(v->bytes)
+            case OPAY_DB_TEXT:
+                /* text compares by its column's collation, and its index */
+                b->buffer_type = (v->type == OPAY_DB_TEXT)
                                  ? MYSQL_TYPE_STRING : MYSQL_TYPE_BLOB;
                 b->buffer = (void *) v->bytes.data;
                 b->buffer_length = (unsigned long) v->bytes.len;
@@ -328,54 +329,6 @@ opay_db_bind(opay_db_t *db, opay_db_stmt_t *st, const opay_db_value_t *params,
     }
 
     return OPAY_DB_OK;
-}
-
-
-/* Well-formed UTF-8 (RFC 3629). */
-
-static unsigned
-opay_db_is_text(opay_str_t s)
-{
-    size_t                i, k, n;
-    uint32_t              cp;
-    unsigned char         c;
-    const unsigned char  *p;
-
-    p = (const unsigned char *) s.data;
-
-    for (i = 0; i < s.len; i += n) {
-
-        c = p[i];
-
-        if (c < 0x80) {
-            n = 1;
-            continue;
-        }
-
-        n = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
-
-        if (c < 0xc2 || c > 0xf4 || s.len - i < n) {
-            return 0;
-        }
-
-        cp = c & (0x7f >> n);
-
-        for (k = 1; k < n; k++) {
-            if ((p[i + k] & 0xc0) != 0x80) {
-                return 0;
-            }
-
-            cp = cp << 6 | (p[i + k] & 0x3f);
-        }
-
-        if ((n == 3 && (cp < 0x800 || (cp >= 0xd800 && cp <= 0xdfff)))
-            || (n == 4 && (cp < 0x10000 || cp > 0x10ffff)))
-        {
-            return 0;
-        }
-    }
-
-    return 1;
 }
 
 
