@@ -295,7 +295,9 @@ opay_db_bind(opay_db_t *db, opay_db_stmt_t *st, const opay_db_value_t *params,
         db->nbinds = total;
     }
 
-    memset(db->binds, 0, total * sizeof(MYSQL_BIND));
+    if (total) {
+        memset(db->binds, 0, total * sizeof(MYSQL_BIND));
+    }
 
     for (i = 0, b = db->binds; i < padded; i++) {
         for (j = 0; j < cols; j++, b++) {
