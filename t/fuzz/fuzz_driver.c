@@ -5,6 +5,8 @@
  *
  * Takes the corpus files, mutates them with a seeded generator and stops at
  * the first abort or sanitizer report.  Same seed and count, same inputs.
+ * 0 seconds: each file once, as it is.  Inputs come in memory of exactly
+ * their size, so that the sanitizer sees a byte read too far.
  * With clang's libFuzzer leave this file out.
  */
 
@@ -76,16 +78,50 @@ fuzz_mutate(uint8_t *buf, size_t len)
 }
 
 
+static void
+fuzz_one(const uint8_t *data, size_t len)
+{
+    uint8_t  *copy;
+
+    copy = malloc(len ? len : 1);
+    if (copy == NULL) {
+        abort();
+    }
+
+    memcpy(copy, data, len);
+    (void) LLVMFuzzerTestOneInput(copy, len);
+    free(copy);
+}
+
+
+static size_t
+fuzz_load(const char *path, uint8_t *seed)
+{
+    FILE    *f;
+    size_t   len;
+
+    f = fopen(path, "rb");
+    if (f == NULL) {
+        perror(path);
+        exit(2);
+    }
+
+    len = fread(seed, 1, FUZZ_MAX, f);
+    fclose(f);
+
+    return len;
+}
+
+
 int
 main(int argc, char **argv)
 {
-    int       seconds;
-    FILE     *f;
+    int       seconds, n;
     size_t    len, seed_len;
     time_t    end;
     uint8_t   buf[FUZZ_MAX], seed[FUZZ_MAX];
     uint32_t  i;
-    uint64_t  runs;
+    uint64_t  inputs;
 
     if (argc < 4) {
         fprintf(stderr, "usage: %s seconds seed file...\n", argv[0]);
@@ -95,21 +131,15 @@ main(int argc, char **argv)
     seconds = atoi(argv[1]);
     fuzz_state = strtoull(argv[2], NULL, 10) * 2 + 1;
     end = time(NULL) + seconds;
+    inputs = 0;
 
-    for (runs = 0; time(NULL) < end; runs++) {
+    for (n = 3; n < argc || time(NULL) < end; n++) {
 
-        f = fopen(argv[3 + runs % (argc - 3)], "rb");
-        if (f == NULL) {
-            perror(argv[3 + runs % (argc - 3)]);
-            return 2;
-        }
+        seed_len = fuzz_load(argv[3 + (n - 3) % (argc - 3)], seed);
+        fuzz_one(seed, seed_len);
+        inputs++;
 
-        seed_len = fread(seed, 1, sizeof(seed), f);
-        fclose(f);
-
-        (void) LLVMFuzzerTestOneInput(seed, seed_len);
-
-        for (i = 0; i < 1000; i++) {
+        for (i = 0; seconds > 0 && i < 1000; i++) {
             memcpy(buf, seed, seed_len);
             len = seed_len;
 
@@ -117,11 +147,12 @@ main(int argc, char **argv)
                 len = fuzz_mutate(buf, len);
             } while (fuzz_random(4));
 
-            (void) LLVMFuzzerTestOneInput(buf, len);
+            fuzz_one(buf, len);
+            inputs++;
         }
     }
 
-    printf("%llu inputs\n", (unsigned long long) runs * 1001);
+    printf("%llu inputs\n", (unsigned long long) inputs);
 
     return 0;
 }
