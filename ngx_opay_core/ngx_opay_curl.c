@@ -19,6 +19,12 @@
  * curl says so, the descriptor is never closed here.  Both event handlers are
  * always set, since nginx calls them when a worker must go.
  *
+ * curl 7.88 closes a socket that is still connecting before it says so, and
+ * may open the next attempt under the same number without saying anything.
+ * The kernel has forgotten the registration then: what curl opens goes
+ * through ngx_opay_curl_open(), which renews it, and a number that is closed
+ * already is not taken out of epoll once more.
+ *
  * A transfer holds a worker that quits by a timer of its own that is not
  * cancelable, unless it is a background one.  That timer is also the net
  * under curl's own time limit.
@@ -72,6 +78,7 @@ ngx_opay_curl_init(ngx_cycle_t *cycle)
     }
 
     ngx_queue_init(&oc->transfers);
+    ngx_queue_init(&oc->sockets);
 
     oc->log = cycle->log;
     oc->dummy.fd = (ngx_socket_t) -1;
@@ -123,6 +130,53 @@ ngx_opay_curl_done(void)
 }
 
 
+curl_socket_t
+ngx_opay_curl_open(void *data, curlsocktype purpose,
+    struct curl_sockaddr *address)
+{
+    ngx_uint_t         in, out;
+    ngx_queue_t       *q;
+    curl_socket_t      s;
+    ngx_connection_t  *c;
+
+    (void) data;
+    (void) purpose;
+
+    s = socket(address->family, address->socktype|SOCK_CLOEXEC,
+               address->protocol);
+
+    if (s == (curl_socket_t) -1) {
+        return CURL_SOCKET_BAD;
+    }
+
+    for (q = ngx_queue_head(&ngx_opay_curl->sockets);
+         q != ngx_queue_sentinel(&ngx_opay_curl->sockets);
+         q = ngx_queue_next(q))
+    {
+        c = ngx_queue_data(q, ngx_connection_t, queue);
+
+        if (c->fd != s) {
+            continue;
+        }
+
+        in = c->read->active;
+        out = c->write->active;
+
+        c->read->active = 0;
+        c->write->active = 0;
+
+        if (ngx_opay_curl_watch(c->read, NGX_READ_EVENT, in) != NGX_OK
+            || ngx_opay_curl_watch(c->write, NGX_WRITE_EVENT, out) != NGX_OK)
+        {
+            (void) close(s);
+            return CURL_SOCKET_BAD;
+        }
+    }
+
+    return s;
+}
+
+
 static int
 ngx_opay_curl_socket(CURL *easy, curl_socket_t s, int what, void *data,
     void *sockdata)
@@ -152,6 +206,7 @@ ngx_opay_curl_socket(CURL *easy, curl_socket_t s, int what, void *data,
         c->read->log = c->log;
         c->write->log = c->log;
 
+        ngx_queue_insert_tail(&ngx_opay_curl->sockets, &c->queue);
         curl_multi_assign(ngx_opay_curl->multi, s, c);
     }
 
@@ -186,10 +241,14 @@ ngx_opay_curl_watch(ngx_event_t *ev, ngx_int_t event, ngx_uint_t wanted)
 static void
 ngx_opay_curl_forget(ngx_connection_t *c)
 {
+    ngx_queue_remove(&c->queue);
+
     if (c->read->active || c->write->active) {
 
         if (ngx_del_conn) {
-            ngx_del_conn(c, 0);
+            if (fcntl(c->fd, F_GETFD) != -1) {
+                ngx_del_conn(c, 0);
+            }
 
         } else {
             (void) ngx_opay_curl_watch(c->read, NGX_READ_EVENT, 0);

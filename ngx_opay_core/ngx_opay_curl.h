@@ -15,6 +15,7 @@ typedef struct {
     ngx_event_t           timer;       /* cancelable: holds nobody */
     ngx_connection_t      dummy;       /* what timers show as their data */
     ngx_queue_t           transfers;
+    ngx_queue_t           sockets;     /* ngx_connection_t.queue */
     ngx_log_t            *log;
 } ngx_opay_curl_t;
 
@@ -38,6 +39,10 @@ typedef struct {
 /* of this worker; NULL outside init_process() ... exit_process() */
 extern ngx_opay_curl_t  *ngx_opay_curl;
 
+
+/* ngx_opay_curl.c */
+curl_socket_t ngx_opay_curl_open(void *data, curlsocktype purpose,
+    struct curl_sockaddr *address);
 
 /* ngx_opay_http_send.c */
 void ngx_opay_http_free(ngx_opay_transfer_t *t);

@@ -146,6 +146,7 @@ ngx_opay_http_setup(ngx_opay_transfer_t *t)
     ngx_opay_http_opt(WRITEDATA, (void *) t);
     ngx_opay_http_opt(HEADERFUNCTION, ngx_opay_curl_header);
     ngx_opay_http_opt(HEADERDATA, (void *) t);
+    ngx_opay_http_opt(OPENSOCKETFUNCTION, ngx_opay_curl_open);
 
 #if (LIBCURL_VERSION_NUM >= 0x075500)
     ngx_opay_http_opt(PROTOCOLS_STR, "http,https");

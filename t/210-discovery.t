@@ -338,7 +338,8 @@ is_deeply [keys %{ $rig->consul_instances('demo') }], ['demo-one'],
 # --- an agent that accepts and never answers
 
 my $mute = IO::Socket::INET->new(LocalAddr => '127.0.0.1',
-    LocalPort => $rig->port, Listen => 5) or die $!;
+    LocalPort => $rig->port, Listen => 5,
+    ReuseAddr => 1) or die $!;
 
 {
     local $rig->{consul} = $mute->sockport;

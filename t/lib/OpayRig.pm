@@ -195,10 +195,18 @@ sub nginx_start {
 
     $self->{pids}{"nginx $name"} = $pid;
 
+    my $gone;
+
     $self->wait_for("nginx $name to start", 15, sub {
-        -s "$dir/nginx.pid" || waitpid($pid, WNOHANG) == $pid && die "gone";
-    }) or Test::More::BAIL_OUT("nginx $name: "
-        . ($self->log($name) || `cat $dir/logs/out`));
+        $gone = waitpid($pid, WNOHANG) == $pid;
+        $gone || -s "$dir/nginx.pid";
+    });
+
+    if ($gone || !-s "$dir/nginx.pid") {
+        delete $self->{pids}{"nginx $name"} if $gone;
+        Test::More::BAIL_OUT("nginx $name: " . $self->log($name)
+            . file("$dir/logs/out"));
+    }
 
     return $pid;
 }
