@@ -149,8 +149,9 @@ if grep -q '^modules:' "$out/nginx/objs/Makefile"; then
 fi
 
 # rename, never overwrite: a running nginx has the old file mapped
+# and only a whole set: modules share structs
 for so in "$out"/nginx/objs/ngx_opay_*_module.so; do
-    [ -f "$so" ] || continue
+    [ -f "$so" ] && [ $rc -eq 0 ] || continue
     to=$out/modules/${so##*/}
 
     if ! cmp -s "$so" "$to"; then

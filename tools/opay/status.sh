@@ -20,10 +20,10 @@ version_of() {
                    | grep -o '[0-9][0-9.]*' | head -1 ;;
         sidecar-*) "$OUT/bin/opay-sidecar" -v 2> /dev/null \
                        | grep -o '[0-9][0-9.]*' | head -1 ;;
-        *) { nginx -v 2>&1 | sed 's|.*nginx/|nginx |; s/ .*//'
+        *) { nginx -v 2>&1 | sed 's|.*nginx/\([0-9.]*\).*|nginx \1,|'
              sed -n 's/^#define NGX_OPAY_VERSION *"\(.*\)"/opay \1/p' \
                  "$OPAY_ROOT/ngx_opay_core/ngx_opay_core.h"; } \
-               | paste -sd' ' | sed 's/^nginx$//' ;;
+               | paste -sd' ' ;;
     esac
 }
 
