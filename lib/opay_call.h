@@ -107,6 +107,8 @@ typedef struct {
     unsigned     resuming;             /* an earlier run left it in flight */
     unsigned     open;                 /* row is in flight, ours to finish */
     opay_uuid_t  resource;             /* what the earlier run had made */
+    int64_t      lease;                /* core: lease_until of our row */
+    unsigned     wrote;                /* core: what this step did to it */
 } opay_idem_t;
 
 

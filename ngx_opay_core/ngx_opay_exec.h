@@ -69,14 +69,23 @@ opay_db_rc_t ngx_opay_idem_store(opay_db_t *db, unsigned idem,
     opay_call_t **calls, size_t n);
 
 /*
+ * Is there by now a record of one of these calls, which the step refused and
+ * whose lookup found none?  Then the refusal is a twin's doing (the order is
+ * cancelled already: by the same request); roll back and look again.
+ */
+opay_db_rc_t ngx_opay_idem_twins(opay_db_t *db, opay_call_t **calls, size_t n,
+    ngx_uint_t *found);
+
+/*
  * Tells of each call whether the transaction that wrote its record has been
- * committed, waiting (lock_timeout) for one that is still under way.
+ * committed, waiting (lock_timeout) for one that is still under way.  All
+ * calls with idem.wrote.
  *
  *   again[i] = 0   the call has its outcome, or goes on to the next step
  *   again[i] = 1   nothing was committed for it: run it again
  */
-opay_db_rc_t ngx_opay_idem_settle(opay_db_t *db, unsigned idem,
-    opay_call_t **calls, size_t n, unsigned *again);
+opay_db_rc_t ngx_opay_idem_settle(opay_db_t *db, opay_call_t **calls,
+    size_t n, unsigned *again);
 
 
 #endif /* _NGX_OPAY_EXEC_H_INCLUDED_ */

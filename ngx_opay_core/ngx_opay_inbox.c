@@ -1,14 +1,24 @@
 
 /*
- * The consumer's side of events: see ngx_opay_core.h.
+ * What comes in from the sidecar: watermarks, and the walk over a delivery.
  *
- * The watermark moves in the same transaction as the effect, so an event
- * takes effect once however often it is delivered; and a version that is
- * missing is seen, not skipped.
+ * DESIGN
+ *
+ * Per foreign aggregate one row says up to which version it has been applied.
+ * The row moves in the transaction of the effect: an event is applied once,
+ * in order, however often it is delivered.  Moving it is also the lock: two
+ * deliveries of one event meet there, and the second sees a duplicate.
+ *
+ * A delivery is one transaction.  When one of its events turns out not to be
+ * applicable (the service says so, or the schema), the transaction is rolled
+ * back and run again with a savepoint in front of each event, so that this
+ * one is rejected and the others go through.  Without such an event no
+ * savepoint costs anything.
+ *
+ * Pool thread; all state is in the call.
  */
 
 #include "ngx_opay_core.h"
-
 #include "opay_json.h"
 #include "opay_jsonw.h"
 
@@ -17,12 +27,13 @@
 
 
 typedef struct {
-    ngx_opay_inbound_t  *ev;
     size_t               n;
-} ngx_opay_inbound_cmd_t;
+    ngx_uint_t           careful;      /* a savepoint per event */
+    ngx_opay_inbound_t  *ev;
+} ngx_opay_inbound_batch_t;
 
 
-/* As the JSON says it. */
+/* An event as it is decoded. */
 typedef struct {
     opay_str_t           id;
     opay_str_t           source;
@@ -34,68 +45,32 @@ typedef struct {
     int64_t              time;
     opay_str_t           traceparent;
     json_t              *data;
-} ngx_opay_inbound_json_t;
+} ngx_opay_inbound_wire_t;
 
 
-static opay_db_rc_t ngx_opay_inbox_back(opay_db_t *db,
-    const ngx_opay_inbound_t *ev);
+static opay_db_rc_t ngx_opay_inbox_first(opay_db_t *db,
+    const opay_db_value_t *key, ngx_opay_inbox_e *verdict);
+static opay_db_rc_t ngx_opay_inbound_one(opay_db_t *db, opay_call_t *call,
+    const ngx_opay_inbound_t *ev, ngx_uint_t careful,
+    ngx_opay_apply_pt apply, const char **outcome, const char **reason);
+static void ngx_opay_inbound_result(opay_jw_t *w,
+    const ngx_opay_inbound_t *ev, const char *outcome, const char *reason);
 
 
-static const opay_json_field_t  ngx_opay_inbound_fields[] = {
-    { .name = "id", .type = OPAY_JSON_STRING, .min = 1, .max = 128,
-      .flags = OPAY_JSON_REQUIRED|OPAY_JSON_DIGITS,
-      .offset = offsetof(ngx_opay_inbound_json_t, id) },
-    { .name = "source", .type = OPAY_JSON_STRING, .min = 1, .max = 128,
-      .flags = OPAY_JSON_REQUIRED|OPAY_JSON_DIGITS,
-      .offset = offsetof(ngx_opay_inbound_json_t, source) },
-    { .name = "type", .type = OPAY_JSON_STRING, .min = 1, .max = 64,
-      .flags = OPAY_JSON_REQUIRED|OPAY_JSON_DIGITS,
-      .offset = offsetof(ngx_opay_inbound_json_t, type) },
-    { .name = "aggregate", .type = OPAY_JSON_STRING, .min = 1, .max = 16,
-      .flags = OPAY_JSON_REQUIRED,
-      .offset = offsetof(ngx_opay_inbound_json_t, aggregate) },
-    { .name = "aggregateId", .type = OPAY_JSON_UUID,
-      .flags = OPAY_JSON_REQUIRED,
-      .offset = offsetof(ngx_opay_inbound_json_t, aggregate_id) },
-    { .name = "key", .type = OPAY_JSON_UUID, .flags = OPAY_JSON_REQUIRED,
-      .offset = offsetof(ngx_opay_inbound_json_t, key) },
-    { .name = "sequence", .type = OPAY_JSON_INT, .min = 1, .max = 4294967295,
-      .flags = OPAY_JSON_REQUIRED,
-      .offset = offsetof(ngx_opay_inbound_json_t, sequence) },
-    { .name = "time", .type = OPAY_JSON_TIME, .flags = OPAY_JSON_REQUIRED,
-      .offset = offsetof(ngx_opay_inbound_json_t, time) },
-    { .name = "traceparent", .type = OPAY_JSON_STRING, .max = 256,
-      .flags = OPAY_JSON_NULLABLE|OPAY_JSON_DIGITS,
-      .offset = offsetof(ngx_opay_inbound_json_t, traceparent) },
-    { .name = "data", .type = OPAY_JSON_OBJECT, .flags = OPAY_JSON_REQUIRED,
-      .offset = offsetof(ngx_opay_inbound_json_t, data) },
-    { .name = NULL }
-};
-
-
-typedef struct {
-    json_t  *events;
-} ngx_opay_inbound_body_t;
-
-
-static const opay_json_field_t  ngx_opay_inbound_body[] = {
-    { .name = "events", .type = OPAY_JSON_ARRAY, .flags = OPAY_JSON_REQUIRED,
-      .min = 1, .max = NGX_OPAY_INBOUND_MAX,
-      .offset = offsetof(ngx_opay_inbound_body_t, events) },
-    { .name = NULL }
-};
-
+/*
+ * The usual case is one statement.  When it matches nothing, the row is read
+ * to see why.
+ */
 
 opay_db_rc_t
 ngx_opay_inbox(opay_db_t *db, opay_arena_t *a, const char *agg_type,
     const opay_uuid_t *agg_id, int64_t version, ngx_opay_inbox_e *verdict)
 {
-    uint64_t          n;
+    int64_t           last;
+    uint64_t          matched;
     opay_db_rc_t      rc;
     opay_db_value_t   v[5];
     opay_db_result_t  res;
-
-    *verdict = NGX_OPAY_INBOX_APPLY;
 
     v[0] = opay_db_i64(version);
     v[1] = opay_db_i64(opay_now_ms());
@@ -103,108 +78,160 @@ ngx_opay_inbox(opay_db_t *db, opay_arena_t *a, const char *agg_type,
     v[3] = opay_db_uuid(agg_id);
     v[4] = opay_db_i64(version - 1);
 
-    rc = opay_db_exec(db, "UPDATE inbox SET last_version = ?, updated_at = ? "
-                      "WHERE agg_type = ? AND agg_id = ? "
-                      "AND last_version = ?", v, 5, &n);
+    if (version == 1) {
+        rc = ngx_opay_inbox_first(db, v, verdict);
 
-    if (rc != OPAY_DB_OK || n == 1) {
-        return rc;
+        if (rc != OPAY_DB_DUP) {
+            return rc;
+        }
+
+    } else {
+        rc = opay_db_exec(db, "UPDATE inbox SET last_version=?,updated_at=? "
+                              "WHERE agg_type=? AND agg_id=? "
+                              "AND last_version=?", v, 5, &matched);
+        if (rc != OPAY_DB_OK) {
+            return rc;
+        }
+
+        if (matched) {
+            *verdict = NGX_OPAY_INBOX_APPLY;
+            return OPAY_DB_OK;
+        }
     }
 
     rc = opay_db_query(db, a, "SELECT last_version FROM inbox "
-                       "WHERE agg_type = ? AND agg_id = ? FOR UPDATE",
+                              "WHERE agg_type=? AND agg_id=? FOR UPDATE",
                        &v[2], 2, &res);
     if (rc != OPAY_DB_OK) {
         return rc;
     }
 
-    if (res.rows) {
-        *verdict = (version <= opay_db_get_i64(&res, 0, 0))
-                   ? NGX_OPAY_INBOX_DUPLICATE : NGX_OPAY_INBOX_GAP;
+    last = res.rows ? opay_db_get_i64(&res, 0, 0) : 0;
+
+    if (version <= last) {
+        *verdict = NGX_OPAY_INBOX_DUPLICATE;
         return OPAY_DB_OK;
     }
 
-    if (version != 1) {
+    if (version > last + 1) {
         *verdict = NGX_OPAY_INBOX_GAP;
         return OPAY_DB_OK;
     }
 
-    rc = opay_db_exec(db, "INSERT INTO inbox (last_version, updated_at, "
-                      "agg_type, agg_id) VALUES (?, ?, ?, ?)", v, 4, NULL);
+    /* its predecessor was committed between our two statements */
 
-    /* another delivery was first: look again from the start */
+    *verdict = NGX_OPAY_INBOX_APPLY;
 
-    return (rc == OPAY_DB_DUP) ? OPAY_DB_RETRY : rc;
+    return opay_db_exec(db, "UPDATE inbox SET last_version=?,updated_at=? "
+                            "WHERE agg_type=? AND agg_id=?", v, 4, NULL);
 }
 
 
 static opay_db_rc_t
-ngx_opay_inbox_back(opay_db_t *db, const ngx_opay_inbound_t *ev)
+ngx_opay_inbox_first(opay_db_t *db, const opay_db_value_t *key,
+    ngx_opay_inbox_e *verdict)
 {
-    opay_db_value_t  v[3];
+    *verdict = NGX_OPAY_INBOX_APPLY;
 
-    v[0] = opay_db_i64(ev->version - 1);
-    v[1] = opay_db_text(ev->agg_type);
-    v[2] = opay_db_uuid(&ev->agg_id);
-
-    return opay_db_exec(db, "UPDATE inbox SET last_version = ? "
-                        "WHERE agg_type = ? AND agg_id = ?", v, 3, NULL);
+    return opay_db_exec(db, "INSERT INTO inbox (last_version,updated_at,"
+                            "agg_type,agg_id) VALUES (?,?,?,?)",
+                        key, 4, NULL);
 }
 
 
 void
 ngx_opay_inbound_decode(opay_call_t *call)
 {
-    size_t                    i;
-    char                      prefix[32];
-    ngx_opay_inbound_t       *ev;
-    ngx_opay_inbound_cmd_t   *cmd;
-    ngx_opay_inbound_json_t   js;
-    ngx_opay_inbound_body_t   body;
+    size_t                     i;
+    json_t                    *events;
+    const char                *prefix;
+    ngx_opay_inbound_t        *ev;
+    ngx_opay_inbound_wire_t    w;
+    ngx_opay_inbound_batch_t  *b;
 
-    if (opay_json_unpack(call, call->body, "", ngx_opay_inbound_body, &body)
-        != OPAY_OK)
-    {
+    static const opay_json_field_t  body[] = {
+        { .name = "events", .type = OPAY_JSON_ARRAY,
+          .flags = OPAY_JSON_REQUIRED, .min = 1,
+          .max = NGX_OPAY_INBOUND_MAX, .offset = 0 },
+        { .name = NULL }
+    };
+
+#define ngx_opay_wire(member)  offsetof(ngx_opay_inbound_wire_t, member)
+
+    static const opay_json_field_t  fields[] = {
+        { .name = "id", .type = OPAY_JSON_STRING,
+          .flags = OPAY_JSON_REQUIRED|OPAY_JSON_DIGITS,
+          .min = 1, .max = 128, .offset = ngx_opay_wire(id) },
+        { .name = "source", .type = OPAY_JSON_STRING,
+          .flags = OPAY_JSON_REQUIRED,
+          .min = 1, .max = 128, .offset = ngx_opay_wire(source) },
+        { .name = "type", .type = OPAY_JSON_STRING,
+          .flags = OPAY_JSON_REQUIRED,
+          .min = 1, .max = 64, .offset = ngx_opay_wire(type) },
+        { .name = "aggregate", .type = OPAY_JSON_STRING,
+          .flags = OPAY_JSON_REQUIRED,
+          .min = 1, .max = 16, .offset = ngx_opay_wire(aggregate) },
+        { .name = "aggregateId", .type = OPAY_JSON_UUID,
+          .flags = OPAY_JSON_REQUIRED,
+          .offset = ngx_opay_wire(aggregate_id) },
+        { .name = "key", .type = OPAY_JSON_UUID,
+          .flags = OPAY_JSON_REQUIRED, .offset = ngx_opay_wire(key) },
+        { .name = "sequence", .type = OPAY_JSON_INT,
+          .flags = OPAY_JSON_REQUIRED,
+          .min = 1, .max = 4294967295, .offset = ngx_opay_wire(sequence) },
+        { .name = "time", .type = OPAY_JSON_TIME,
+          .flags = OPAY_JSON_REQUIRED, .offset = ngx_opay_wire(time) },
+        { .name = "traceparent", .type = OPAY_JSON_STRING,
+          .flags = OPAY_JSON_NULLABLE|OPAY_JSON_DIGITS,
+          .max = 128, .offset = ngx_opay_wire(traceparent) },
+        { .name = "data", .type = OPAY_JSON_OBJECT,
+          .flags = OPAY_JSON_REQUIRED, .offset = ngx_opay_wire(data) },
+        { .name = NULL }
+    };
+
+#undef ngx_opay_wire
+
+    if (opay_json_unpack(call, call->body, "", body, &events) != OPAY_OK) {
         return;
     }
 
-    cmd = opay_arena_zalloc(call->arena, sizeof(ngx_opay_inbound_cmd_t));
+    b = opay_arena_zalloc(call->arena, sizeof(ngx_opay_inbound_batch_t));
 
-    if (cmd) {
-        cmd->n = json_array_size(body.events);
-        cmd->ev = opay_arena_zalloc(call->arena,
-                                    cmd->n * sizeof(ngx_opay_inbound_t));
+    if (b) {
+        b->n = json_array_size(events);
+        b->ev = opay_arena_zalloc(call->arena,
+                                  b->n * sizeof(ngx_opay_inbound_t));
     }
 
-    if (cmd == NULL || cmd->ev == NULL) {
+    if (b == NULL || b->ev == NULL) {
         opay_call_fail(call, OPAY_E_INTERNAL_ERROR, NULL);
         return;
     }
 
-    call->cmd = cmd;
+    for (i = 0; i < b->n; i++) {
 
-    for (i = 0; i < cmd->n; i++) {
+        ev = &b->ev[i];
+        prefix = opay_json_pointer(call->arena, "/events", i);
 
-        (void) snprintf(prefix, sizeof(prefix), "/events/%zu", i);
-
-        if (opay_json_unpack(call, json_array_get(body.events, i), prefix,
-                             ngx_opay_inbound_fields, &js)
+        if (opay_json_unpack(call, json_array_get(events, i), prefix, fields,
+                             &w)
             != OPAY_OK)
         {
             continue;
         }
 
-        ev = &cmd->ev[i];
-        ev->id = js.id;
-        ev->type = js.type;
-        ev->agg_type = js.aggregate;
-        ev->agg_id = js.aggregate_id;
-        ev->key = js.key;
-        ev->version = js.sequence;
-        ev->time = js.time;
-        ev->traceparent = js.traceparent;
-        ev->data = js.data;
+        ev->id = w.id;
+        ev->type = w.type;
+        ev->agg_type = w.aggregate;
+        ev->agg_id = w.aggregate_id;
+        ev->key = w.key;
+        ev->version = w.sequence;
+        ev->time = w.time;
+        ev->traceparent = w.traceparent;
+        ev->data = w.data;
     }
+
+    call->cmd = b;
 }
 
 
@@ -212,72 +239,118 @@ opay_db_rc_t
 ngx_opay_inbound_run(opay_db_t *db, opay_call_t *call,
     ngx_opay_apply_pt apply)
 {
-    size_t                   i;
-    opay_jw_t                w;
-    const char              *outcome, *reason;
-    opay_db_rc_t             rc;
-    ngx_opay_inbox_e         verdict;
-    ngx_opay_inbound_t      *ev;
-    ngx_opay_inbound_cmd_t  *cmd;
+    size_t                     i;
+    opay_jw_t                  w;
+    opay_str_t                 s;
+    const char                *outcome, *reason;
+    opay_db_rc_t               rc;
+    ngx_opay_inbound_batch_t  *b;
 
-    cmd = call->cmd;
+    b = call->cmd;
 
-    opay_jw_init(&w, call->arena, 128 * cmd->n);
+    opay_jw_init(&w, call->arena, 64 + b->n * 128);
     opay_jw_obj(&w);
     opay_jw_key(&w, "results");
     opay_jw_arr(&w);
 
-    for (i = 0; i < cmd->n; i++) {
+    for (i = 0; i < b->n; i++) {
 
-        ev = &cmd->ev[i];
-        reason = NULL;
-
-        rc = ngx_opay_inbox(db, call->arena, ev->agg_type.data, &ev->agg_id,
-                            ev->version, &verdict);
-
-        if (rc == OPAY_DB_OK && verdict == NGX_OPAY_INBOX_APPLY) {
-            rc = apply(db, call, ev, &reason);
-        }
-
+        rc = ngx_opay_inbound_one(db, call, &b->ev[i], b->careful, apply,
+                                  &outcome, &reason);
         if (rc != OPAY_DB_OK) {
             return rc;
         }
 
-        switch (verdict) {
-        case NGX_OPAY_INBOX_DUPLICATE:
-            outcome = "duplicate";
-            break;
-        case NGX_OPAY_INBOX_GAP:
-            outcome = "gap";
-            break;
-        default:
-            outcome = reason ? "rejected" : "applied";
-            break;
+        if (reason && !b->careful) {
+            b->careful = 1;
+            return OPAY_DB_RETRY;
         }
 
-        if (reason) {
-            /* nothing of it was written: take the watermark back too */
-            rc = ngx_opay_inbox_back(db, ev);
-            if (rc != OPAY_DB_OK) {
-                return rc;
-            }
-        }
-
-        opay_jw_obj(&w);
-        opay_jw_kstr(&w, "id", ev->id);
-        opay_jw_kcstr(&w, "outcome", outcome);
-
-        if (reason) {
-            opay_jw_kcstr(&w, "reason", reason);
-        }
-
-        opay_jw_obj_end(&w);
+        ngx_opay_inbound_result(&w, &b->ev[i], outcome, reason);
     }
 
     opay_jw_arr_end(&w);
     opay_jw_obj_end(&w);
 
-    opay_call_reply(call, 200, opay_jw_result(&w));
+    s = opay_jw_result(&w);
+
+    if (s.data == NULL) {
+        return OPAY_DB_ERROR;
+    }
+
+    opay_call_reply(call, 200, s);
 
     return OPAY_DB_OK;
+}
+
+
+/*
+ * Applies one event.  reason: it can never be applied; when careful, it has
+ * been undone, else what it has done, its watermark too, is still there.
+ */
+
+static opay_db_rc_t
+ngx_opay_inbound_one(opay_db_t *db, opay_call_t *call,
+    const ngx_opay_inbound_t *ev, ngx_uint_t careful,
+    ngx_opay_apply_pt apply, const char **outcome, const char **reason)
+{
+    opay_db_rc_t      rc;
+    ngx_opay_inbox_e  verdict;
+
+    static const char *const  names[] = { "applied", "duplicate", "gap" };
+
+    *reason = NULL;
+
+    if (careful) {
+        rc = opay_db_savepoint(db);
+        if (rc != OPAY_DB_OK) {
+            return rc;
+        }
+    }
+
+    rc = ngx_opay_inbox(db, call->arena, ev->agg_type.data, &ev->agg_id,
+                        ev->version, &verdict);
+    if (rc != OPAY_DB_OK) {
+        return rc;
+    }
+
+    *outcome = names[verdict];
+
+    if (verdict != NGX_OPAY_INBOX_APPLY) {
+        return OPAY_DB_OK;
+    }
+
+    rc = apply(db, call, ev, reason);
+
+    if (rc == OPAY_DB_DUP || rc == OPAY_DB_CONSTRAINT) {
+        *reason = rc == OPAY_DB_DUP ? "a unique key is taken"
+                                    : "a rule of the schema forbids it";
+
+    } else if (rc != OPAY_DB_OK) {
+        return rc;
+    }
+
+    if (*reason == NULL) {
+        return OPAY_DB_OK;
+    }
+
+    *outcome = "rejected";
+
+    return careful ? opay_db_rollback_to(db) : OPAY_DB_OK;
+}
+
+
+static void
+ngx_opay_inbound_result(opay_jw_t *w, const ngx_opay_inbound_t *ev,
+    const char *outcome, const char *reason)
+{
+    opay_jw_obj(w);
+    opay_jw_kstr(w, "id", ev->id);
+    opay_jw_kcstr(w, "outcome", outcome);
+
+    if (reason) {
+        opay_jw_kcstr(w, "reason", reason);
+    }
+
+    opay_jw_obj_end(w);
 }
