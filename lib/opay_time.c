@@ -85,18 +85,13 @@ opay_time_date(int64_t days, unsigned *year, unsigned *month, unsigned *day)
 
 
 static char *
-opay_time_put(char *p, unsigned v, unsigned width, char after)
+opay_time_put(char *p, unsigned v, char after)
 {
-    unsigned  i;
+    p[0] = (char) ('0' + v / 10);
+    p[1] = (char) ('0' + v % 10);
+    p[2] = after;
 
-    for (i = width; i > 0; i--) {
-        p[i - 1] = (char) ('0' + v % 10);
-        v /= 10;
-    }
-
-    p[width] = after;
-
-    return p + width + 1;
+    return p + 3;
 }
 
 
@@ -119,14 +114,19 @@ opay_time_format(int64_t ms, char *buf)
 
     opay_time_date(days, &year, &month, &day);
 
-    p = opay_time_put(buf, year, 4, '-');
-    p = opay_time_put(p, month, 2, '-');
-    p = opay_time_put(p, day, 2, 'T');
-    p = opay_time_put(p, rest / 3600000, 2, ':');
-    p = opay_time_put(p, rest / 60000 % 60, 2, ':');
-    p = opay_time_put(p, rest / 1000 % 60, 2, '.');
-    p = opay_time_put(p, rest % 1000, 3, 'Z');
-    *p = '\0';
+    buf[0] = (char) ('0' + year / 1000);
+    buf[1] = (char) ('0' + year / 100 % 10);
+
+    p = opay_time_put(buf + 2, year % 100, '-');
+    p = opay_time_put(p, month, '-');
+    p = opay_time_put(p, day, 'T');
+    p = opay_time_put(p, rest / 3600000, ':');
+    p = opay_time_put(p, rest / 60000 % 60, ':');
+    p = opay_time_put(p, rest / 1000 % 60, '.');
+    p = opay_time_put(p, rest / 10 % 100, (char) ('0' + rest % 10));
+
+    p[0] = 'Z';
+    p[1] = '\0';
 
     return buf;
 }

@@ -67,20 +67,11 @@ opay_trace_valid(opay_str_t in)
 }
 
 
-/* n random bytes as hex, never all zero even when the kernel gives none. */
-
 static void
-opay_trace_random(char *p, size_t n)
+opay_trace_put(char *p, const uint8_t *b, size_t n)
 {
     size_t              i;
-    uint8_t             b[16];
     static const char   hex[] = "0123456789abcdef";
-
-    if (opay_random(b, n) != OPAY_OK) {
-        memset(b, 0, n);
-    }
-
-    b[n - 1] |= 1;
 
     for (i = 0; i < n; i++) {
         *p++ = hex[b[i] >> 4];
@@ -92,7 +83,20 @@ opay_trace_random(char *p, size_t n)
 void
 opay_trace_continue(opay_str_t in, char *out)
 {
-    if (opay_trace_valid(in)) {
+    int      valid;
+    uint8_t  b[24];
+
+    valid = opay_trace_valid(in);
+
+    /* ids are never all zero, even when the kernel gives no random bytes */
+
+    if (opay_random(b, valid ? 8 : 24) != OPAY_OK) {
+        memset(b, 0, sizeof(b));
+    }
+
+    b[7] |= 1;
+
+    if (valid) {
         memcpy(out, in.data, OPAY_TRACE_TEXT);
 
         /* what we send is version 00, whose one known flag is "sampled" */
@@ -104,13 +108,15 @@ opay_trace_continue(opay_str_t in, char *out)
                                                                    : '0';
 
     } else {
+        b[23] |= 1;
+
         memcpy(out, "00-", 3);
-        opay_trace_random(out + OPAY_TRACE_ID, 16);
+        opay_trace_put(out + OPAY_TRACE_ID, b + 8, 16);
         out[35] = '-';
         memcpy(out + 52, "-01", 3);
     }
 
-    opay_trace_random(out + OPAY_TRACE_SPAN, 8);
+    opay_trace_put(out + OPAY_TRACE_SPAN, b, 8);
     out[OPAY_TRACE_TEXT] = '\0';
 }
 
