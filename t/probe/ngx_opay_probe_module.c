@@ -218,6 +218,8 @@ ngx_opay_probe_poison(opay_db_t *db, opay_call_t **calls, size_t n)
     opay_db_rc_t      rc;
     opay_db_value_t   v[64];
 
+    memset(v, 0, sizeof(v));
+
     for (i = 0; i < n; i++) {
         v[i] = opay_db_i64(json_integer_value(json_object_get(calls[i]->body,
                                                               "v")));
@@ -247,7 +249,8 @@ ngx_opay_probe_poison(opay_db_t *db, opay_call_t **calls, size_t n)
 static opay_db_rc_t
 ngx_opay_probe_use_after_free(opay_db_t *db, opay_call_t **calls, size_t n)
 {
-    volatile char  *p;
+    char           *p;
+    char *volatile  hidden;              /* from the compiler's warning */
 
     (void) db;
     (void) n;
@@ -256,8 +259,9 @@ ngx_opay_probe_use_after_free(opay_db_t *db, opay_call_t **calls, size_t n)
 
     if (p) {
         p[0] = 'x';
-        free((void *) p);
-        ngx_opay_probe_reply_n(calls[0], "freed", p[0]);
+        hidden = p;
+        free(p);
+        ngx_opay_probe_reply_n(calls[0], "freed", hidden[0]);
     }
 
     return OPAY_DB_OK;
