@@ -1,4 +1,5 @@
 
+#include <openssl/err.h>
 #include <openssl/x509v3.h>
 
 #include "opay_spiffe.h"
@@ -54,6 +55,7 @@ opay_spiffe_name(X509 *cert, char name[OPAY_SPIFFE_NAME_MAX + 1])
     names = X509_get_ext_d2i(cert, NID_subject_alt_name, &crit, NULL);
 
     if (names == NULL) {
+        ERR_clear_error();
         return OPAY_ERROR;
     }
 

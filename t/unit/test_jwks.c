@@ -61,6 +61,7 @@ test_jwks_good(void **state)
     keys = test_parse("{\"keys\":[{" TEST_EC "},{" TEST_RSA "}],\"x\":1}");
     assert_non_null(keys);
     assert_int_equal(opay_jwks_count(keys), 2);
+    assert_int_equal(ERR_peek_error(), 0);
 
     assert_int_equal(opay_jwks_find(keys, opay_str_of(TEST_KID))->alg,
                      OPAY_JWA_ES256);
@@ -311,6 +312,7 @@ test_jwks_own(void **state)
 
     own = test_own(pkey, NULL);
     assert_non_null(own);
+    assert_int_equal(ERR_peek_error(), 0);
     assert_string_equal(opay_jwk_own_key(own)->kid, kid);
     assert_int_equal(opay_jwk_own_key(own)->alg, OPAY_JWA_ES256);
     opay_jwk_own_destroy(own);

@@ -5,6 +5,8 @@
 
 #include "test_jwt.h"
 
+#include <pthread.h>
+
 #include "../../lib/opay_jwt.c"
 
 
@@ -355,6 +357,51 @@ test_jwt_rfc7515(void **state)
 }
 
 
+static void *
+test_jwt_thread(void *data)
+{
+    int    i;
+    char  *token = data;
+
+    for (i = 0; i < 200; i++) {
+        if (test_verify(token, NULL) != OPAY_JWT_OK
+            || test_verify(token + 1, NULL) == OPAY_JWT_OK)
+        {
+            return data;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* One key set, many threads. */
+static void
+test_jwt_threads(void **state)
+{
+    int         i;
+    char       *token;
+    void       *rc;
+    pthread_t   t[4];
+
+    (void) state;
+
+    token = test_token("", "");
+
+    for (i = 0; i < 4; i++) {
+        assert_int_equal(pthread_create(&t[i], NULL, test_jwt_thread, token),
+                         0);
+    }
+
+    for (i = 0; i < 4; i++) {
+        assert_int_equal(pthread_join(t[i], &rc), 0);
+        assert_null(rc);
+    }
+
+    free(token);
+}
+
+
 int
 main(void)
 {
@@ -364,7 +411,8 @@ main(void)
         cmocka_unit_test(test_jwt_canonical),
         cmocka_unit_test(test_jwt_signatures),
         cmocka_unit_test(test_jwt_der),
-        cmocka_unit_test(test_jwt_rfc7515)
+        cmocka_unit_test(test_jwt_rfc7515),
+        cmocka_unit_test(test_jwt_threads)
     };
 
     return cmocka_run_group_tests(tests, test_setup, test_teardown);
