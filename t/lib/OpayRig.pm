@@ -27,6 +27,9 @@ use Time::HiRes qw(time sleep);
 
 our $root = abs_path(dirname(__FILE__) . '/../..');
 
+# tools/prove.sh --asan speaks Test::Nginx
+$ENV{OPAY_PRELOAD} ||= $ENV{TEST_NGINX_LD_PRELOAD} || '';
+
 
 sub new {
     my ($class) = @_;
