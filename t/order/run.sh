@@ -1,8 +1,8 @@
 #!/bin/bash
 #
-# The order service's operations on a MariaDB of its own (no network, no
-# nginx): builds t/order/*.c with lib, ngx_opay_exec and ngx_opay_order, and
-# runs them.
+# The order service's operations on a real database, without nginx and
+# network: builds t/order/*.c with lib, core's pool-thread side and
+# ngx_opay_order, and runs them.
 #
 #   t/order/run.sh [--asan]
 #
@@ -11,18 +11,17 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
+
+# a database of its own even where others share one: it counts rows
+if [ -z "${ORDER_OWN_DB:-}" ]; then
+    ORDER_OWN_DB=1 exec env -u OPAY_TEST_DB_SOCKET "$root/tools/with-db.sh" \
+        "$0" "$@"
+fi
+
 out=${OPAY_BUILD:-$root/build}/t-order
 nginx_src=${NGINX_SRC:-/usr/share/nginx/src}
-client=$(command -v mariadb || command -v mysql)
-server=$(PATH=$PATH:/usr/sbin command -v mariadbd || command -v mysqld)
 work=$(mktemp -d)
-pid=
-
-cleanup() {
-    [ -z "$pid" ] || { kill "$pid" 2> /dev/null && wait "$pid"; } || true
-    rm -rf "$work"
-}
-trap cleanup EXIT
+trap 'rm -rf "$work"' EXIT
 
 
 # Build.
@@ -50,51 +49,22 @@ make -s -j"${JOBS:-2}" -C "$root/t/order" OUT="$out" NGX="$out/nginx" \
     OPT="$opt"
 
 
-# A server of our own.
+# The service's own rights: events can be appended, never changed.
 
-mariadb-install-db --no-defaults --user="$(id -un)" \
-    --datadir="$work/data" --auth-root-authentication-method=normal \
-    --skip-test-db > "$work/install.log" 2>&1 \
-    || { tail "$work/install.log" >&2; exit 1; }
+sql() { mariadb --defaults-file="$OPAY_TEST_DB_ADMIN" opay_order "$@"; }
 
-"$server" --no-defaults --user="$(id -un)" --datadir="$work/data" \
-    --socket="$work/sock" --skip-networking --pid-file="$work/pid" \
-    --innodb-buffer-pool-size=64M --innodb-flush-log-at-trx-commit=0 \
-    > "$work/server.log" 2>&1 &
-pid=$!
+sql < "$root/db/order/seed.sql"
+sql < "$root/db/order/seed.sql"
 
-sql() { "$client" --no-defaults -S "$work/sock" -u root "$@"; }
-
-deadline=$((SECONDS + 60))
-until sql -e 'SELECT 1' > /dev/null 2>&1; do
-    kill -0 $pid 2> /dev/null && [ $SECONDS -lt $deadline ] \
-        || { tail "$work/server.log" >&2; exit 1; }
-    read -r -t 0.1 <> <(:) || true
-done
-
-sql -e 'CREATE DATABASE opay_order CHARACTER SET utf8mb4
-        COLLATE utf8mb4_bin'
-
-cat > "$work/client.cnf" <<END
-[client]
-socket=$work/sock
-user=root
-END
-
-MYSQL_ADMIN=$work/client.cnf "$root/tools/migrate.sh" up order
-sql opay_order < "$root/db/order/seed.sql"
-sql opay_order < "$root/db/order/seed.sql"
-
-# the service's own rights: events can be appended, never changed
-sql -e "CREATE USER opay_order@localhost;
-        GRANT SELECT, INSERT ON opay_order.events TO opay_order@localhost"
+sql -e "CREATE USER IF NOT EXISTS order_test@localhost;
+        GRANT SELECT, INSERT ON opay_order.events TO order_test@localhost"
 for table in products orders order_items order_addresses idempotency inbox
 do
     sql -e "GRANT SELECT, INSERT, UPDATE, DELETE ON opay_order.$table
-            TO opay_order@localhost"
+            TO order_test@localhost"
 done
 
-export ORDER_SOCKET=$work/sock ORDER_USER=opay_order
+export ORDER_SOCKET=$OPAY_TEST_DB_SOCKET ORDER_USER=order_test
 export UBSAN_OPTIONS=print_stacktrace=1
 
 rc=0
