@@ -12,6 +12,7 @@ lib_src     = $(sort $(wildcard lib/*.c))
 sidecar_src = $(sort $(wildcard sidecar/*.c))
 kafka_src   = $(sort $(wildcard sidecar/kafka-dev/*.c))
 pgsim_src   = $(sort $(wildcard pgsim/*.c))
+verify_src  = $(sort $(wildcard tools/verify/*.c))
 topics_src  = $(sort $(wildcard tools/topics/*.c))
 
 objs        = $(patsubst %.c,$(OUT)/obj/%.o,$(1))
@@ -20,15 +21,16 @@ lib         = $(OUT)/libopay.a
 programs    = $(if $(sidecar_src),$(OUT)/bin/opay-sidecar) \
               $(if $(kafka_src),$(OUT)/bin/kafka-dev) \
               $(if $(pgsim_src),$(OUT)/bin/pgsim) \
-              $(if $(topics_src),$(OUT)/bin/opay-topics)
+              $(if $(topics_src),$(OUT)/bin/opay-topics) \
+              $(if $(verify_src),$(OUT)/bin/opay-verify)
 
 ifneq ($(PARTIAL),yes)
 programs    = $(OUT)/bin/opay-sidecar $(OUT)/bin/kafka-dev $(OUT)/bin/pgsim \
-              $(OUT)/bin/opay-topics
+              $(OUT)/bin/opay-topics $(OUT)/bin/opay-verify
 endif
 
 all_src     = $(lib_src) $(sidecar_src) $(kafka_src) $(pgsim_src) \
-              $(topics_src)
+              $(topics_src) $(verify_src)
 
 .PHONY: programs
 .SECONDARY:
@@ -76,6 +78,9 @@ $(OUT)/bin/kafka-dev: $(call objs,$(kafka_src))
 
 $(OUT)/bin/opay-topics: $(call objs,$(topics_src))
 	$(call link,-lrdkafka)
+
+$(OUT)/bin/opay-verify: $(call objs,$(verify_src)) $(lib)
+	$(call link,)
 
 $(OUT)/bin/pgsim: $(call objs,$(pgsim_src)) $(lib)
 	$(call link,-lmicrohttpd -lsqlite3)

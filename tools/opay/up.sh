@@ -105,10 +105,13 @@ owner_of() {
 }
 
 check_ports() {
-    local name port bad=0
+    local name port bad=0 running
+
+    running=" $(ctl status 2> /dev/null | awk '
+        $2 == "RUNNING" || $2 == "STARTING" { print $1 }' | tr '\n' ' ') "
 
     for name in $(programs); do
-        [ "$(state_of "$name")" != RUNNING ] || continue
+        case $running in *" $name "*) continue ;; esac
 
         for port in $(program_ports "$name"); do
             if [ -n "$(ss -ltnH "sport = :$port")" ]; then
