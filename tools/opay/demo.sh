@@ -65,9 +65,12 @@ expect 200 '.tokenType == "Bearer" and .expiresIn == 300'
 token=$(at .accessToken)
 step_ok "token for $(at .expiresIn) s"
 
+# Made from the user.created event, or from the token when that is earlier.
+has_profile() { call GET /api/users/me; [ "$(at .email)" = "$email" ]; }
+
 step "my profile"
-call GET /api/users/me
-expect 200 ".id == \"$user\" and .email == \"$email\""
+until_ok 10 has_profile || wrong "the profile is not there after 10 s"
+expect 200 ".id == \"$user\" and .name == \"Demo Kim\""
 step_ok "$(at .name)"
 
 step "list products"
