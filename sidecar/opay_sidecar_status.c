@@ -163,7 +163,6 @@ opay_sidecar_status_start(const opay_sidecar_conf_t *conf,
                                  (unsigned) OPAY_STATUS_CONNS,
                                  MHD_OPTION_CONNECTION_TIMEOUT,
                                  (unsigned) OPAY_STATUS_TIMEOUT,
-                                 MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u,
                                  MHD_OPTION_END);
     if (s->daemon == NULL) {
         opay_log(OPAY_LOG_ALERT, "cannot listen on %s (\"status_listen\"): "
