@@ -429,9 +429,8 @@ ngx_opay_auth_argon2(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_opay_auth_conf_t *acf = conf;
 
-    ssize_t      size;
-    ngx_int_t    t, p;
-    ngx_str_t   *value, m;
+    ngx_int_t    m, t, p;
+    ngx_str_t   *value;
 
     (void) cmd;
 
@@ -441,26 +440,24 @@ ngx_opay_auth_argon2(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         || ngx_strncmp(value[2].data, "t=", 2) != 0
         || ngx_strncmp(value[3].data, "p=", 2) != 0)
     {
-        return "must be m=<size> t=<passes> p=<lanes>";
+        return "must be m=<KiB> t=<passes> p=<lanes>";
     }
 
-    m.data = value[1].data + 2;
-    m.len = value[1].len - 2;
-    size = ngx_parse_size(&m);
+    m = ngx_atoi(value[1].data + 2, value[1].len - 2);
     t = ngx_atoi(value[2].data + 2, value[2].len - 2);
     p = ngx_atoi(value[3].data + 2, value[3].len - 2);
 
-    if (size == NGX_ERROR || t == NGX_ERROR || p == NGX_ERROR) {
-        return "must be m=<size> t=<passes> p=<lanes>";
+    if (m == NGX_ERROR || t == NGX_ERROR || p == NGX_ERROR) {
+        return "must be m=<KiB> t=<passes> p=<lanes>";
     }
 
-    acf->argon2.m_kib = size / 1024;
+    acf->argon2.m_kib = m;
     acf->argon2.t = t;
     acf->argon2.p = p;
 
     if (opay_password_params_check(&acf->argon2) != OPAY_OK) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"opay_auth_argon2\" must be within m=8k..64m, "
+                           "\"opay_auth_argon2\" must be within m=8..65536, "
                            "t=1..10, p=1..4");
         return NGX_CONF_ERROR;
     }
