@@ -100,6 +100,7 @@ test_json_bad(void **state)
         BAD("{\"a", "ends too early"), BAD("{\"a\\", "syntax"),
 
         BAD("\xef\xbb\xbf{}", "byte 0: byte order mark."),
+        BAD("\xef\xbb\xbf", "byte 0: byte order mark."),
         BAD("\xff\xfe{\0}\0", "byte 3: NUL"),
         BAD("{}\0", "byte 2: NUL"), BAD("\0{}", "byte 0: NUL"),
         BAD("{\"a\":\"\0\"}", "byte 6: NUL"),
@@ -387,6 +388,28 @@ test_json_utf8(void **state)
 }
 
 
+/* In memory of its own size: a text that ends in digits ends there. */
+
+static int
+test_pan(const char *text)
+{
+    int          rc;
+    char        *copy;
+    opay_str_t   s;
+
+    s.len = strlen(text);
+    copy = malloc(s.len ? s.len : 1);
+    memcpy(copy, text, s.len);
+    s.data = copy;
+
+    rc = opay_pan_like(s);
+
+    free(copy);
+
+    return rc;
+}
+
+
 static void
 test_json_pan(void **state)
 {
@@ -409,19 +432,19 @@ test_json_pan(void **state)
         "+82 10 1234 5678", "0000000000000000", "1111111111111117",
         "4111111111111111111111111111111111", "Seoul 06236, Teheran-ro 152",
         "4111 1111 1111 111", "4111a1111b1111c1111", "411111111111",
-        "tok_ok", "- - - - - - - - - - - - -", "1234567890123456789012345"
+        "tok_ok", "4111 1111 1111 1112-", "4111-1111-1111-", "- - - - - - - - - - - - -", "1234567890123456789012345"
     };
 
     (void) state;
 
     for (i = 0; i < sizeof(cards) / sizeof(cards[0]); i++) {
-        if (!opay_pan_like(test_str(cards[i]))) {
+        if (!test_pan(cards[i])) {
             fail_msg("missed %s", cards[i]);
         }
     }
 
     for (i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
-        if (opay_pan_like(test_str(others[i]))) {
+        if (test_pan(others[i])) {
             fail_msg("took %s for a card", others[i]);
         }
     }

@@ -239,6 +239,58 @@ test_jsonw_json(void **state)
 }
 
 
+/* Each way to fill the buffer to its last byte, with the NUL behind it. */
+
+static void
+test_jsonw_brim(void **state)
+{
+    char           text[200];
+    size_t         i, first;
+    opay_jw_t      w;
+    opay_str_t     s;
+    opay_arena_t  *a;
+
+    (void) state;
+
+    memset(text, '7', sizeof(text));
+
+    for (first = 1; first < 3; first++) {
+        for (i = 1; i < 150; i++) {
+
+            a = test_arena();
+            opay_jw_init(&w, a, 64);
+            opay_jw_arr(&w);
+
+            s.data = text;
+            s.len = first;
+            opay_jw_raw(&w, s);
+
+            s.len = i;
+
+            if (i % 2) {
+                opay_jw_raw(&w, s);
+
+            } else {
+                opay_jw_str(&w, s);
+            }
+
+            assert_int_equal(opay_jw_result(&w).len,
+                             2 + first + i + (i % 2 ? 0 : 2));
+            opay_arena_destroy(a);
+
+            a = test_arena();
+            opay_jw_init(&w, a, 64);
+            opay_jw_obj(&w);
+            text[i] = '\0';
+            opay_jw_key(&w, text);
+            text[i] = '7';
+            assert_int_equal(opay_jw_result(&w).len, i + 4);
+            opay_arena_destroy(a);
+        }
+    }
+}
+
+
 static opay_str_t
 test_jsonw_big(opay_arena_t *a, json_t *tree)
 {
@@ -371,6 +423,7 @@ main(void)
         cmocka_unit_test(test_jsonw_numbers),
         cmocka_unit_test(test_jsonw_round_trip),
         cmocka_unit_test(test_jsonw_json),
+        cmocka_unit_test(test_jsonw_brim),
         cmocka_unit_test(test_jsonw_no_memory),
         cmocka_unit_test(test_jsonw_sticky)
     };
