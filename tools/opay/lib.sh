@@ -162,6 +162,18 @@ now_ms() { local t=${EPOCHREALTIME/[.,]/}; echo "${t:0:-3}"; }
 
 step_name= step_log= step_remedy= step_t0=0
 
+# A command that fails where nobody looks must not end the script silently.
+at_exit() {
+    local rc=$?
+
+    if [ -n "$step_name" ] && [ $rc -ne 0 ]; then
+        printf 'FAILED\n'
+        warn "step \"$step_name\" ended unexpectedly (exit $rc)" \
+             "${step_log:+, see $step_log}"
+    fi
+}
+trap at_exit EXIT
+
 step() {
     step_name=$1 step_log=${2:-} step_remedy=${3:-}
     step_t0=$(now_ms)

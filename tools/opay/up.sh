@@ -107,7 +107,8 @@ owner_of() {
 check_ports() {
     local name port bad=0 running
 
-    running=" $(ctl status 2> /dev/null | awk '
+    # supervisorctl exits non-zero when a program is not running
+    running=" $({ ctl status 2> /dev/null || true; } | awk '
         $2 == "RUNNING" || $2 == "STARTING" { print $1 }' | tr '\n' ' ') "
 
     for name in $(programs); do
