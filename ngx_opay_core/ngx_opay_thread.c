@@ -8,6 +8,7 @@
  * unless a thread_pool is shared by several services.
  */
 
+#include <dlfcn.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -75,7 +76,18 @@ ngx_opay_thread_db(const opay_db_conf_t *conf)
 static void
 ngx_opay_thread_key_init(void)
 {
+    Dl_info  info;
+
     (void) pthread_key_create(&ngx_opay_thread_key, ngx_opay_thread_destroy);
+
+    /*
+     * nginx unloads its modules at exit while threads that it takes for gone
+     * may still be on their way to the destructor: this file must stay.
+     */
+
+    if (dladdr((void *) &ngx_opay_thread_key, &info)) {
+        (void) dlopen(info.dli_fname, RTLD_NOW|RTLD_NOLOAD|RTLD_NODELETE);
+    }
 }
 
 
