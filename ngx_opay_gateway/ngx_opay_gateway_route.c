@@ -224,11 +224,13 @@ ngx_opay_gateway_add_methods(ngx_conf_t *cf, ngx_opay_gateway_route_t *route,
 
     while (p < last) {
 
-        while (p < last && *p == ' ') {
+        while (p < last && (*p == ' ' || *p == ',')) {
             p++;
         }
 
-        for (start = p; p < last && *p != ' '; p++) { /* void */ }
+        for (start = p; p < last && *p != ' ' && *p != ','; p++) {
+            /* void */
+        }
 
         name.data = start;
         name.len = p - start;
