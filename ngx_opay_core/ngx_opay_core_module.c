@@ -12,6 +12,8 @@
  *                      with them the database connections
  */
 
+#include <sys/prctl.h>
+
 #include "ngx_opay_work.h"
 
 
@@ -20,6 +22,7 @@ static ngx_int_t ngx_opay_postconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_opay_init_process(ngx_cycle_t *cycle);
 static ngx_int_t ngx_opay_init_run(ngx_cycle_t *cycle,
     ngx_opay_srv_conf_t *oscf);
+static void ngx_opay_follow_master(ngx_cycle_t *cycle);
 static void ngx_opay_exit_process(ngx_cycle_t *cycle);
 static void ngx_opay_jwks_cleanup(void *data);
 static ngx_int_t ngx_opay_variable(ngx_http_request_t *r,
@@ -221,6 +224,7 @@ ngx_opay_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
+    ngx_opay_follow_master(cycle);
     ngx_opay_metrics_attach(omcf);
 
     if (omcf->jwks && omcf->cache_size) {
@@ -239,6 +243,30 @@ ngx_opay_init_process(ngx_cycle_t *cycle)
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * A master that was killed leaves workers that nobody can reload or stop, and
+ * that keep its listeners from the next master.  They quit, gracefully.
+ */
+
+static void
+ngx_opay_follow_master(ngx_cycle_t *cycle)
+{
+    if (ngx_process != NGX_PROCESS_WORKER) {
+        return;
+    }
+
+    if (prctl(PR_SET_PDEATHSIG, SIGQUIT, 0, 0, 0) == -1) {
+        ngx_log_error(NGX_LOG_WARN, cycle->log, ngx_errno,
+                      "opay: prctl(PR_SET_PDEATHSIG) failed");
+        return;
+    }
+
+    if (getppid() != ngx_parent) {
+        (void) raise(SIGQUIT);
+    }
 }
 
 

@@ -309,6 +309,29 @@ sub access { return OpayRig::file("$rig->{dir}/$_[0]/logs/access.log") }
 }
 
 
+# 13: a master that is killed takes its workers with it, work done
+
+{
+    my $port = start('orphan');
+    my ($worker) = $rig->workers('orphan');
+    my $s = ask($port, '/t/sleep?ms=400', 'POST');
+
+    busy('orphan', $port, 1);
+    $rig->nginx_stop('orphan', 'KILL');
+
+    ok($rig->wait_for('the listener to be free', 5, sub {
+        IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $port,
+            Listen => 1, ReuseAddr => 1);
+    }), 'orphan: the next master could bind');
+    like(answer($s), qr/^HTTP\S+ 200/, 'orphan: the running job is answered');
+    ok($rig->wait_for('the worker to end', 5, sub {
+        # whoever adopts it may leave it a zombie
+        OpayRig::file("/proc/$worker/stat") !~ /\) [^Z]/;
+    }),
+        'orphan: the worker ends');
+}
+
+
 $rig->nginx_stop($_) for qw(abort_write abort_many full wait hold reload
     batch);
 
