@@ -324,6 +324,7 @@ sub access { return OpayRig::file("$rig->{dir}/$_[0]/logs/access.log") }
             Listen => 1, ReuseAddr => 1);
     }), 'orphan: the next master could bind');
     like(answer($s), qr/^HTTP\S+ 200/, 'orphan: the running job is answered');
+    close $s;
     ok($rig->wait_for('the worker to end', 5, sub {
         # whoever adopts it may leave it a zombie
         OpayRig::file("/proc/$worker/stat") !~ /\) [^Z]/;
