@@ -83,7 +83,8 @@ test_b64_refused(void **state)
     uint8_t   out[16];
 
     static const char *const  bad[] = {
-        "Z", "Zm9vY", "Zg=", "Zg==", "Zm8=", "=", "Zm9 v", "Zm\n9v", "+_-_",
+        "A", "Z", "AAAAA", "Zm9vY", "Zg=",
+        "Zg==", "Zm8=", "=", "Zm9 v", "Zm\n9v", "+_-_",
         "-/-_", "Zm9v.", "Zh", "Zn", "Zm9", "\xc3\xa9\xc3\xa9", "Zm9v?"
     };
 

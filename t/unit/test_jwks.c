@@ -205,6 +205,44 @@ test_jwks_sizes(void **state)
 }
 
 
+/* A modulus of the right size that is no product of two primes. */
+static void
+test_jwks_modulus(void **state)
+{
+    char     text[512], json[1024];
+    size_t   n;
+    BIGNUM  *bn, *rest;
+    uint8_t  raw[256];
+
+    (void) state;
+
+    rest = BN_new();
+    assert_int_equal(opay_b64url_decode(opay_str_of(TEST_N), raw, sizeof(raw),
+                                        &n), OPAY_OK);
+    bn = BN_bin2bn(raw, n, NULL);
+
+    /* down to an odd multiple of 3 */
+
+    BN_set_word(rest, BN_mod_word(bn, 3));
+    BN_sub(bn, bn, rest);
+
+    if (!BN_is_odd(bn)) {
+        BN_sub_word(bn, 3);
+    }
+
+    assert_int_equal(BN_bn2binpad(bn, raw, sizeof(raw)), sizeof(raw));
+    opay_b64url_encode(raw, sizeof(raw), text);
+
+    snprintf(json, sizeof(json), "{\"keys\":[{\"kty\":\"RSA\","
+             "\"alg\":\"RS256\",\"e\":\"AQAB\",\"n\":\"%s\"}]}", text);
+    assert_null(test_parse(json));
+    assert_non_null(strstr(test_err, "invalid"));
+
+    BN_free(bn);
+    BN_free(rest);
+}
+
+
 static void
 test_jwks_public(void **state)
 {
@@ -385,6 +423,7 @@ main(void)
         cmocka_unit_test(test_jwks_good),
         cmocka_unit_test(test_jwks_refused),
         cmocka_unit_test(test_jwks_sizes),
+        cmocka_unit_test(test_jwks_modulus),
         cmocka_unit_test(test_jwks_public),
         cmocka_unit_test(test_jwks_generations),
         cmocka_unit_test(test_jwks_own),

@@ -55,6 +55,7 @@ static const test_claim_t  test_bad_claims[] = {
     { "N75d", "aud", "[]", "[\"opay\"]", E(AUD) },
     { "N75e", "aud", "[1,\"opay\"]", "[\"x\",\"opay\"]", E(AUD) },
     { "N75f", "aud", "[\"x\"]", NULL, E(AUD) },
+    { "N75i", "aud", "[\"opa\",\"opayx\"]", NULL, E(AUD) },
     { "N75g", "aud", "[\"opay\",[\"opay\"]]", NULL, E(AUD) },
     { "N75h", "aud", "{\"opay\":1}", NULL, E(AUD) },
     { "N80", "aud", "\"opay-staging\"", NULL, E(AUD) },

@@ -91,7 +91,7 @@ test_token_flipped(void **state)
 {
     char                text[OPAY_TOKEN_LEN + 1];
     size_t              i, k, n;
-    uint8_t             raw[OPAY_TOKEN_BYTES], x[OPAY_TOKEN_BYTES];
+    uint8_t             raw[OPAY_TOKEN_BYTES], x[OPAY_TOKEN_BYTES], mac[32];
     opay_token_t        t;
     opay_token_keys_t   keys;
 
@@ -118,6 +118,17 @@ test_token_flipped(void **state)
     assert_int_equal(opay_b64url_decode(opay_str_of(test_gen5), raw,
                                         sizeof(raw), &n), OPAY_OK);
     assert_int_equal(n, OPAY_TOKEN_BYTES);
+
+    /* another version, though its tag is right */
+
+    memcpy(x, raw, sizeof(x));
+    x[0] = 2;
+    assert_int_equal(opay_hmac_sha256(keys.key[0].tag, 32, x,
+                                      OPAY_TOKEN_SIGNED, mac), OPAY_OK);
+    memcpy(x + OPAY_TOKEN_SIGNED, mac, OPAY_TOKEN_TAG);
+    opay_b64url_encode(x, sizeof(x), text);
+    assert_int_equal(opay_token_parse(&keys, opay_str_of(text), &t),
+                     OPAY_ERROR);
 
     for (i = 0; i < 8 * OPAY_TOKEN_BYTES; i++) {
         memcpy(x, raw, sizeof(x));
