@@ -12,8 +12,10 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 
-static const opay_str_t  fuzz_key = opay_str("0123456789abcdef0123456789abcdef");
-static const opay_str_t  fuzz_scope = opay_str("orders");
+static const opay_str_t  fuzz_key =
+    opay_str("0123456789abcdef0123456789abcdef");
+static const opay_str_t  fuzz_scope =
+    opay_str("orders");
 
 
 static void

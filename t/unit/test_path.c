@@ -207,6 +207,7 @@ test_path_query(void **state)
     assert_null(v.data);
     assert_int_equal(opay_query_arg(a, test_str(query), "x", &v), OPAY_OK);
     assert_null(v.data);
+    assert_int_equal(v.len, 0);
     assert_int_equal(opay_query_arg(a, test_str(""), "x", &v), OPAY_OK);
     assert_null(v.data);
     assert_int_equal(opay_query_arg(a, test_str("&"), "x", &v), OPAY_OK);
