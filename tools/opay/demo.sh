@@ -45,6 +45,8 @@ expect() {
         || wrong "the answer is not as expected: $2"
 }
 
+ms_of() { date -d "$1" +%s%3N; }
+
 uuid() { cat /proc/sys/kernel/random/uuid; }
 
 email=demo-$(uuid | cut -c1-8)@example.com
@@ -104,15 +106,9 @@ key=$(uuid)
 until_ok 10 pay || wrong "the payment service never learned of the order"
 expect 201 ".status == \"SUCCESS\" and .amount == $want"
 payment=$(at .id)
+charged_at=$(at .updatedAt)
 t_paid=$(now_ms)
 step_ok "payment $(at .status)"
-
-step "the same request again is answered from memory"
-pay
-expect 201 ".id == \"$payment\""
-grep -qi '^idempotent-replayed: true' "$headers" \
-    || wrong "Idempotent-Replayed is missing"
-step_ok "replayed"
 
 is_paid() { call GET "/api/orders/$order"; [ "$(at .status)" = PAID ]; }
 
@@ -121,10 +117,19 @@ until_ok 10 is_paid || wrong "still $(at .status) after 10 s"
 expect 200 ".paymentId == \"$payment\""
 step_ok "PAID $(($(now_ms) - t_paid)) ms after the payment's answer"
 
+step "the same request again is answered from memory"
+pay
+expect 201 ".id == \"$payment\""
+grep -qi '^idempotent-replayed: true' "$headers" \
+    || wrong "Idempotent-Replayed is missing"
+step_ok "replayed"
+
 step "the order's history"
 call GET "/api/orders/$order/history"
 expect 200 '[.content[].version] | sort == [range(1; length + 1)]'
-step_ok "$(at '.content | length') events"
+settled_at=$(at '.content[] | select(.type == "order.paid") | .at')
+step_ok "$(at '.content | length') events; PAID $(($(ms_of "$settled_at") \
+    - $(ms_of "$charged_at"))) ms after the charge, by their own clocks"
 at '.content | sort_by(.version)[]
     | "    \(.version)  \(.type)  \(.previousStatus // "-") -> \(.newStatus)"'
 
