@@ -249,7 +249,7 @@ opay_json_array(opay_call_t *call, const char *prefix,
         return opay_json_bounds(call, prefix, f, "length", " elements");
     }
 
-    memcpy(out, &v, sizeof(json_t *));
+    memcpy(out, &v, sizeof(v));
 
     return OPAY_OK;
 }
@@ -301,7 +301,7 @@ opay_json_member(opay_call_t *call, const char *prefix,
         return OPAY_OK;
 
     case OPAY_JSON_OBJECT:
-        memcpy(out, &v, sizeof(json_t *));
+        memcpy(out, &v, sizeof(v));
         return OPAY_OK;
 
     case OPAY_JSON_ARRAY:
