@@ -310,7 +310,11 @@ opay_db_failed(opay_db_t *db, MYSQL_STMT *stmt)
 {
     opay_db_rc_t  rc;
 
-    if (stmt) {
+    /*
+     * libmariadb leaves an error that comes among the rows, such as a lock
+     * wait of a locking read, on the connection only.
+     */
+    if (stmt && mysql_stmt_errno(stmt)) {
         db->err = mysql_stmt_errno(stmt);
         opay_db_describe(db->error, sizeof(db->error), db->err,
                          mysql_stmt_sqlstate(stmt), mysql_stmt_error(stmt));
