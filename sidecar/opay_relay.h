@@ -33,6 +33,7 @@
 #define OPAY_RELAY_BATCH    500            /* rows per read, in the SQL too */
 #define OPAY_RELAY_WINDOW   4096           /* events not acknowledged */
 #define OPAY_RELAY_TEXTS    6              /* sizes of the read statement */
+#define OPAY_RELAY_TOPICS   8
 #define OPAY_RELAY_RANGES   256            /* ranges in the largest of them */
 
 
@@ -67,8 +68,11 @@ typedef struct {
 
     char                 *texts[OPAY_RELAY_TEXTS];
     char                 *text_gaps;
+    const char           *probe;           /* as this server has it */
 
     rd_kafka_t           *rk;
+    rd_kafka_topic_t     *topics[OPAY_RELAY_TOPICS];
+    unsigned              ntopics;
     opay_kafka_opaque_t   opaque;
     int                   kafka_fd;        /* the producer has something */
     int                   notify_fd;

@@ -195,6 +195,7 @@ opay_relay_loaded(opay_relay_t *r, opay_db_result_t *res, int raise)
     r->high = (uint64_t) opay_db_get_i64(res, 0, 1);
     r->saved = r->high;
     r->dirty = 0;
+    r->probe = NULL;
     opay_relay_forget(r);
     opay_seen_clear(r->seen);
 

@@ -74,6 +74,52 @@ opay_relay_report(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *data)
 }
 
 
+/* NULL: unknown.  Made ahead: a new topic waits up to a second. */
+static rd_kafka_topic_t *
+opay_relay_topic(opay_relay_t *r, const char *name)
+{
+    unsigned  i;
+
+    for (i = 0; i < r->ntopics; i++) {
+        if (strcmp(rd_kafka_topic_name(r->topics[i]), name) == 0) {
+            return r->topics[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+static int
+opay_relay_topics(opay_relay_t *r)
+{
+    size_t                    i, n;
+    rd_kafka_topic_t         *topic;
+    const opay_event_info_t  *table;
+
+    table = opay_event_table(&n);
+
+    for (i = 0; i < n; i++) {
+        if (opay_relay_topic(r, table[i].topic)) {
+            continue;
+        }
+
+        topic = r->ntopics < OPAY_RELAY_TOPICS
+                    ? rd_kafka_topic_new(r->rk, table[i].topic, NULL) : NULL;
+
+        if (topic == NULL) {
+            opay_log(OPAY_LOG_ALERT, "relay: cannot use the topic %s",
+                     table[i].topic);
+            return OPAY_ERROR;
+        }
+
+        r->topics[r->ntopics++] = topic;
+    }
+
+    return OPAY_OK;
+}
+
+
 int
 opay_relay_producer_start(opay_relay_t *r)
 {
@@ -99,6 +145,11 @@ opay_relay_producer_start(opay_relay_t *r)
         return OPAY_ERROR;
     }
 
+    if (opay_relay_topics(r) != OPAY_OK) {
+        opay_relay_producer_stop(r);
+        return OPAY_ERROR;
+    }
+
     one = 1;
     queue = rd_kafka_queue_get_main(r->rk);
     rd_kafka_queue_io_event_enable(queue, r->kafka_fd, &one, sizeof(one));
@@ -119,6 +170,11 @@ opay_relay_producer_stop(opay_relay_t *r)
     (void) rd_kafka_purge(r->rk, RD_KAFKA_PURGE_F_QUEUE
                                  |RD_KAFKA_PURGE_F_INFLIGHT);
     opay_relay_serve(r);
+
+    while (r->ntopics) {
+        rd_kafka_topic_destroy(r->topics[--r->ntopics]);
+    }
+
     rd_kafka_destroy(r->rk);
     r->rk = NULL;
 }
@@ -259,13 +315,15 @@ opay_relay_publish(opay_relay_t *r, const opay_relay_event_t *ev)
 {
     char                      key[OPAY_UUID_TEXT + 1], agg_type[17];
     opay_relay_slot_t        *slot;
+    rd_kafka_topic_t         *topic;
     rd_kafka_headers_t       *h;
     rd_kafka_resp_err_t       err;
     const opay_event_info_t  *info;
 
     info = opay_event_find(ev->type);
+    topic = info ? opay_relay_topic(r, info->topic) : NULL;
 
-    if (info == NULL || ev->agg_type.len > 16) {
+    if (topic == NULL || ev->agg_type.len > 16) {
         opay_log(OPAY_LOG_ALERT, "relay: event %llu has the unknown type "
                  "\"%.*s\": publishing waits for a newer sidecar",
                  (unsigned long long) ev->id, (int) ev->type.len,
@@ -292,7 +350,7 @@ opay_relay_publish(opay_relay_t *r, const opay_relay_event_t *ev)
     slot->created_at = ev->created_at;
     slot->delivered = 0;
 
-    err = rd_kafka_producev(r->rk, RD_KAFKA_V_TOPIC(info->topic),
+    err = rd_kafka_producev(r->rk, RD_KAFKA_V_RKT(topic),
               RD_KAFKA_V_KEY(key, OPAY_UUID_TEXT),
               RD_KAFKA_V_VALUE((void *) ev->data.data, ev->data.len),
               RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),

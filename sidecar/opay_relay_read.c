@@ -12,8 +12,8 @@
  *
  * A gap ends as "nobody will ever fill it" by two proofs, not by age alone:
  * it is older than the longest transaction allowed, and a locking read finds
- * neither a row nor a lock there.  The locking read waits at an uncommitted
- * insert (for lock_timeout, 1 s) and then the gap simply stays.
+ * neither a row nor a lock there.  At an uncommitted insert the locking read
+ * fails at once, and the gap stays.
  */
 
 #include <stdio.h>
@@ -27,6 +27,7 @@
     " created_at FROM events WHERE "
 
 #define OPAY_RELAY_ABANDONED  4096         /* ranges remembered */
+#define OPAY_RELAY_NOWAIT     3572         /* MySQL: a lock is there */
 
 static const char  opay_relay_sql_between[] =
     OPAY_RELAY_COLS "agg_type = ? AND agg_id = ? AND version > ?"
@@ -34,9 +35,13 @@ static const char  opay_relay_sql_between[] =
 static const char  opay_relay_sql_id[] =
     "SELECT id FROM events WHERE agg_type = ? AND agg_id = ?"
     " AND version = ?";
-static const char  opay_relay_sql_probe[] =
+static const char  opay_relay_sql_probe_mariadb[] =
     "SELECT id FROM events WHERE id BETWEEN ? AND ? LIMIT 1"
-    " LOCK IN SHARE MODE";
+    " LOCK IN SHARE MODE NOWAIT";
+static const char  opay_relay_sql_probe_mysql[] =
+    "SELECT id FROM events WHERE id BETWEEN ? AND ? LIMIT 1"
+    " FOR SHARE NOWAIT";
+static const char  opay_relay_sql_version[] = "SELECT VERSION()";
 static const char  opay_relay_sql_max[] =
     "SELECT COALESCE(MAX(id), 0) FROM events";
 static const char  opay_relay_sql_oldest[] =
@@ -357,57 +362,144 @@ opay_relay_abandon(opay_relay_t *r, size_t i)
 }
 
 
-int
-opay_relay_expire(opay_relay_t *r)
+/* The two servers agree on NOWAIT, but not on what stands before it. */
+static const char *
+opay_relay_probe_sql(opay_relay_t *r, opay_arena_t *a)
 {
-    size_t             i;
-    int64_t            before;
+    opay_str_t        version;
+    opay_db_rc_t      rc;
+    opay_db_result_t  res;
+
+    if (r->probe) {
+        return r->probe;
+    }
+
+    rc = opay_db_query(r->db, a, opay_relay_sql_version, NULL, 0, &res);
+
+    if (rc != OPAY_DB_OK || res.rows != 1) {
+        opay_relay_db_failed(r, r->db, rc, "asking for the version");
+        return NULL;
+    }
+
+    version = opay_db_get_str(&res, 0, 0);
+    r->probe = memmem(version.data, version.len, "MariaDB", 7)
+                   ? opay_relay_sql_probe_mariadb
+                   : opay_relay_sql_probe_mysql;
+
+    return r->probe;
+}
+
+
+/* 0: nothing is there; 1: a row; 2: a lock; OPAY_ERROR */
+static int
+opay_relay_probe(opay_relay_t *r, opay_gap_t *gap)
+{
+    int                found;
+    const char        *sql;
     opay_db_rc_t       rc;
     opay_arena_t      *a;
     opay_db_value_t    v[2];
     opay_db_result_t   res;
 
+    a = opay_arena_create(1024);
+    if (a == NULL) {
+        return OPAY_ERROR;
+    }
+
+    found = OPAY_ERROR;
+    sql = opay_relay_probe_sql(r, a);
+
+    if (sql) {
+        v[0] = opay_db_i64((int64_t) gap->first);
+        v[1] = opay_db_i64((int64_t) gap->last);
+        rc = opay_db_query(r->db, a, sql, v, 2, &res);
+
+        if (rc == OPAY_DB_OK) {
+            found = res.rows != 0;
+
+        } else if (rc == OPAY_DB_RETRY
+                   || opay_db_errno(r->db) == OPAY_RELAY_NOWAIT)
+        {
+            found = 2;
+
+        } else {
+            opay_relay_db_failed(r, r->db, rc, "checking gaps");
+        }
+    }
+
+    opay_arena_destroy(a);
+
+    return found;
+}
+
+
+/* A range with a lock somewhere: its halves are looked at one by one. */
+static int
+opay_relay_split(opay_relay_t *r, size_t i)
+{
+    uint64_t     last, mid;
+    opay_gap_t  *gap;
+
+    gap = &r->gaps.v[i];
+    last = gap->last;
+    mid = gap->first + (last - gap->first) / 2;
+    gap->last = mid;
+
+    if (opay_gaps_add(&r->gaps, mid + 1, last, gap->seen) != OPAY_OK) {
+        r->gaps.v[i].last = last;
+        return OPAY_ERROR;
+    }
+
+    return OPAY_OK;
+}
+
+
+int
+opay_relay_expire(opay_relay_t *r)
+{
+    int          found;
+    size_t       i;
+    int64_t      before;
+    opay_gap_t  *gap;
+
     i = 0;
-    rc = OPAY_DB_OK;
     before = opay_now_ms() - r->conf->max_gap_age;
 
     while (i < r->gaps.n) {
-        if (r->gaps.v[i].seen > before) {
+        gap = &r->gaps.v[i];
+
+        if (gap->seen > before) {
             i++;
             continue;
         }
 
-        a = opay_arena_create(1024);
-        if (a == NULL) {
+        found = opay_relay_probe(r, gap);
+
+        if (found == OPAY_ERROR) {
             return OPAY_ERROR;
         }
 
-        v[0] = opay_db_i64((int64_t) r->gaps.v[i].first);
-        v[1] = opay_db_i64((int64_t) r->gaps.v[i].last);
-        rc = opay_db_query(r->db, a, opay_relay_sql_probe, v, 2, &res);
-        opay_arena_destroy(a);
+        if (found == 0) {
+            opay_relay_abandon(r, i);
+            continue;
+        }
 
-        if (rc == OPAY_DB_RETRY) {
+        if (found == 2 && gap->first != gap->last) {
+            if (opay_relay_split(r, i) != OPAY_OK) {
+                return OPAY_ERROR;
+            }
+
+            continue;
+        }
+
+        if (found == 2) {
             opay_log(OPAY_LOG_WARN, "relay: a transaction has kept id %llu "
                      "for more than %lld ms",
-                     (unsigned long long) r->gaps.v[i].first,
+                     (unsigned long long) gap->first,
                      (long long) r->conf->max_gap_age);
-
-            /* one second of waiting is enough for this round */
-            return OPAY_OK;
         }
 
-        if (rc != OPAY_DB_OK) {
-            opay_relay_db_failed(r, r->db, rc, "checking gaps");
-            return OPAY_ERROR;
-        }
-
-        if (res.rows) {
-            i++;                           /* visible: the next read has it */
-
-        } else {
-            opay_relay_abandon(r, i);
-        }
+        i++;                       /* a row: the next read has it */
     }
 
     return OPAY_OK;
