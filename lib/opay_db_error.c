@@ -66,6 +66,8 @@ opay_db_classify(unsigned err)
     case 2026:                         /* TLS */
     case 2027:                         /* malformed packet */
     case 2055:                         /* lost connection at ... */
+    case 2056:                         /* statement closed indirectly */
+    case 2057:                         /* columns have changed */
         return OPAY_DB_LOST;
 
     case 1021:                         /* disk full */
