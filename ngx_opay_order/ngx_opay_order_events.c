@@ -362,7 +362,10 @@ ngx_opay_order_account(ngx_opay_order_t *order,
 
     case OPAY_ORDER_T_PAYMENT_FAILED:
     case OPAY_ORDER_T_PAYMENT_CANCELLED:
-        order->failure = ngx_opay_order_failure(news);
+        if (v->next.status == OPAY_ORDER_FAILED) {
+            order->failure = ngx_opay_order_failure(news);
+        }
+
         break;
 
     case OPAY_ORDER_T_REFUND_SUCCEEDED:

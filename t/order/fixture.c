@@ -463,8 +463,10 @@ order_trail(const opay_uuid_t *id)
 {
     static char             out[1024];
 
-    size_t                  i, n;
-    opay_arena_t           *a;
+    size_t                   i, n;
+    opay_arena_t            *a;
+    ngx_opay_order_t         row;
+    opay_order_state_t       state;
     ngx_opay_order_event_t  *ev;
 
     a = opay_arena_create(4096);
@@ -472,17 +474,27 @@ order_trail(const opay_uuid_t *id)
                                                   &n),
                      OPAY_DB_OK);
     out[0] = '\0';
+    memset(&state, 0, sizeof(state));
 
     for (i = 0; i < n; i++) {
         assert_int_equal(ev[i].version, i + 1);
         sprintf(out + strlen(out), "%s%.*s", i ? " " : "",
                 (int) ev[i].type.len - 6, ev[i].type.data + 6);
+
+        assert_int_equal(opay_order_apply_event(&state, ev[i].type,
+                             strstr(ev[i].data.data,
+                                    "\"financialStatus\":\"REFUNDED\"")
+                             != NULL), OPAY_OK);
     }
 
-    opay_arena_destroy(a);
+    assert_int_equal(ngx_opay_order_store_lock(fx_db, a, id, &row),
+                     OPAY_DB_OK);
+    assert_int_equal(row.version, n);
+    assert_int_equal(row.state.status, state.status);
+    assert_int_equal(row.state.financial, state.financial);
+    assert_int_equal(row.state.pending, state.pending);
 
-    assert_int_equal(sql_int("SELECT version FROM orders WHERE id ="
-                             " UNHEX(REPLACE('%s', '-', ''))", uuid(id)), n);
+    opay_arena_destroy(a);
 
     return out;
 }

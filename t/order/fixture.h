@@ -83,14 +83,17 @@ json_t *order_read(const opay_uuid_t *id);
 
 /*
  * Delivers an event of a payment; versions count up per payment.  amount < 0
- * leaves it out.  Returns the outcome: "applied", "duplicate", "rejected:<why>".
+ * leaves it out.  Returns the outcome: "applied", "duplicate", "gap",
+ * "rejected:<why>".
  */
 const char *payment_event(const opay_uuid_t *order,
     const opay_uuid_t *payment, int64_t version, const char *type,
     int64_t amount);
 
-/* The order's event types, joined by a space; checks that versions have no
- * gap and that the row's version is their number. */
+/*
+ * The order's event types, joined by a space.  Checks that versions have no
+ * gap, that the row's version is their number and the row what they fold to.
+ */
 const char *order_trail(const opay_uuid_t *id);
 
 /* The data of an order's event; borrowed until the next. */

@@ -211,7 +211,9 @@ test_cancel_in_flight(void **state)
     assert_int_equal(cancel(&fx_alice, &id), 202);
 
     payment_event(&id, &pay, 2, "payment.failed", TOTAL);
-    assert_string_equal(jstr(order_read(&id), "status"), "CANCELLED");
+    o = order_read(&id);
+    assert_string_equal(jstr(o, "status"), "CANCELLED");
+    assert_true(json_is_null(json_object_get(o, "failureReason")));
     assert_string_equal(order_trail(&id), "created payment_pending"
                         " cancel_requested cancelled");
 }
@@ -282,7 +284,31 @@ test_cancel_paid(void **state)
 
     payment_event(&id, &pay, 4, "refund.created", TOTAL);
     payment_event(&id, &pay, 5, "refund.succeeded", TOTAL);
-    assert_string_equal(jstr(order_read(&id), "status"), "CANCELLED");
+    assert_string_equal(order_trail(&id), "created payment_pending paid"
+                        " cancel_requested refund_requested refunded"
+                        " cancelled");
+}
+
+
+/* Also when the refund did not work: then it can be asked for again. */
+
+static void
+test_cancel_paid_again(void **state)
+{
+    opay_uuid_t  id, pay;
+
+    (void) state;
+
+    paid_order(&id, &pay);
+    assert_int_equal(cancel(&fx_alice, &id), 202);
+    payment_event(&id, &pay, 4, "refund.created", TOTAL);
+    payment_event(&id, &pay, 5, "refund.failed", TOTAL);
+    assert_true(json_is_null(json_object_get(order_read(&id),
+                                             "pendingOperation")));
+    assert_int_equal(cancel(&fx_alice, &id), 202);
+    assert_string_equal(order_trail(&id), "created payment_pending paid"
+                        " cancel_requested refund_requested updated"
+                        " cancel_requested refund_requested");
 }
 
 
@@ -355,6 +381,8 @@ test_late_payment(void **state)
     payment_event(&id, &pay, 3, "refund.created", TOTAL);
     payment_event(&id, &pay, 4, "refund.succeeded", TOTAL);
     assert_string_equal(jstr(order_read(&id), "financialStatus"), "REFUNDED");
+    assert_string_equal(order_trail(&id), "created cancelled"
+                        " refund_requested refunded");
 
     /* not swept yet, but past its time */
 
@@ -396,6 +424,8 @@ test_second_payment(void **state)
     assert_string_equal(jstr(o, "status"), "PAID");
     assert_string_equal(jstr(o, "financialStatus"), "PAID");
     assert_string_equal(jstr(o, "paymentId"), uuid(&pay));
+    assert_string_equal(order_trail(&id), "created payment_pending paid"
+                        " refund_requested");
 }
 
 
@@ -593,6 +623,7 @@ const struct CMUnitTest  move_tests[] = {
     cmocka_unit_test(test_cancel_in_flight),
     cmocka_unit_test(test_cancel_then_charged),
     cmocka_unit_test(test_cancel_paid),
+    cmocka_unit_test(test_cancel_paid_again),
     cmocka_unit_test(test_partial_refunds),
     cmocka_unit_test(test_late_payment),
     cmocka_unit_test(test_second_payment),
