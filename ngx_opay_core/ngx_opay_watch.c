@@ -10,7 +10,8 @@
 #define NGX_OPAY_WATCH_WAIT      55           /* s, asked of Consul */
 #define NGX_OPAY_WATCH_TIMEOUT   64000        /* wait * 17/16 and 5 s */
 #define NGX_OPAY_WATCH_FULL      300000       /* whole list now and then */
-#define NGX_OPAY_WATCH_BURST     10           /* queries at once, then 1/s */
+#define NGX_OPAY_WATCH_BURST     10           /* queries at once, then */
+#define NGX_OPAY_WATCH_PACE      250          /* one in so many ms */
 #define NGX_OPAY_WATCH_BACKOFF   30000
 
 
@@ -89,17 +90,17 @@ ngx_opay_watch_expiry(ngx_event_t *ev)
 }
 
 
-/* Milliseconds until the next query may go out: 1/s after a burst. */
+/* Milliseconds until the next query may go out. */
 
 static ngx_msec_t
 ngx_opay_watch_pace(ngx_opay_watch_t *w)
 {
     ngx_uint_t  n;
 
-    n = (ngx_current_msec - w->refilled) / 1000;
+    n = (ngx_current_msec - w->refilled) / NGX_OPAY_WATCH_PACE;
 
     if (n) {
-        w->refilled += n * 1000;
+        w->refilled += n * NGX_OPAY_WATCH_PACE;
         w->tokens = ngx_min(w->tokens + n, NGX_OPAY_WATCH_BURST);
     }
 
@@ -108,7 +109,7 @@ ngx_opay_watch_pace(ngx_opay_watch_t *w)
         return 0;
     }
 
-    return 1000;
+    return NGX_OPAY_WATCH_PACE;
 }
 
 
