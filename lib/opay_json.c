@@ -246,17 +246,62 @@ opay_json_digit(const char *p, const char *end)
 }
 
 
-/* Luhn over n digits; no card begins with 0 or 1. */
+/*
+ * Do n digits begin as card numbers of that length do?  Luhn alone lets one
+ * time stamp or serial number in ten through.  16 digits with a 9 are local
+ * Korean cards.
+ */
+
+static int
+opay_pan_brand(const char *d, size_t n)
+{
+    int   four;
+    char  second;
+
+    second = d[1];
+    four = (d[0] - '0') * 1000 + (d[1] - '0') * 100 + (d[2] - '0') * 10
+           + (d[3] - '0');
+
+    switch (d[0]) {
+
+    case '2':
+        return n == 16 && four >= 2200 && four <= 2720;
+
+    case '3':
+
+        if (second == '4' || second == '7') {
+            return n == 15;
+        }
+
+        if (second == '5') {
+            return n >= 16;
+        }
+
+        return n != 13 && n != 15
+               && (second == '0' || second == '6' || second == '8'
+                   || second == '9');
+
+    case '4':
+        return n == 13 || n == 16 || n == 19;
+
+    case '5':
+    case '6':
+        return n >= 16;
+
+    case '9':
+        return n == 16;
+
+    default:
+        return 0;
+    }
+}
+
 
 static int
 opay_pan_luhn(const char *digits, size_t n)
 {
     size_t    i;
     unsigned  d, sum;
-
-    if (digits[0] < '2') {
-        return 0;
-    }
 
     for (sum = 0, i = 0; i < n; i++) {
 
@@ -292,7 +337,9 @@ opay_pan_at(const char *p, const char *end)
             digits[n++] = *p++;
         }
 
-        if (n >= 13 && opay_pan_luhn(digits, n)) {
+        if (n >= 13 && opay_pan_brand(digits, n)
+            && opay_pan_luhn(digits, n))
+        {
             return 1;
         }
 

@@ -48,7 +48,7 @@ typedef enum {
 #define OPAY_JSON_REQUIRED   0x01      /* must be there */
 #define OPAY_JSON_NULLABLE   0x02      /* null is as good as absent */
 #define OPAY_JSON_MULTILINE  0x04      /* \t, \r and \n are allowed */
-#define OPAY_JSON_DIGITS     0x08      /* may look like a card number */
+#define OPAY_JSON_DIGITS     0x08      /* may look like a card number: ids */
 
 
 /*
@@ -108,7 +108,8 @@ size_t opay_utf8_next(const char *p, const char *end);
 
 /*
  * Does the text hold 13 to 19 digits, single spaces or hyphens between groups
- * of them allowed, that could be a card number (Luhn)?
+ * of them allowed, that could be a card number: by its first digits for that
+ * length, and by its check digit (Luhn)?
  */
 int opay_pan_like(opay_str_t s);
 
