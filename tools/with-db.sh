@@ -38,6 +38,10 @@ stop() {
 trap stop EXIT
 trap 'exit 130' INT TERM
 
+# a server that starts deletes the temporary tables of others in its tmpdir
+mkdir "$dir/tmp"
+export TMPDIR=$dir/tmp
+
 mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$dir/data" \
     --auth-root-authentication-method=normal --skip-test-db \
     > "$dir/install.log" 2>&1 || { cat "$dir/install.log" >&2; exit 1; }
@@ -50,6 +54,7 @@ mariadbd --no-defaults --user="$(id -un)" --datadir="$dir/data" \
     --innodb-log-file-size=32M --max-connections=200 \
     --performance-schema=OFF > "$dir/log" 2>&1 &
 pid=$!
+unset TMPDIR
 
 export OPAY_TEST_DB_SOCKET=$dir/sock
 export OPAY_TEST_DB_USER=root

@@ -102,6 +102,10 @@ trap stop EXIT
 user=$(id -un)
 mysqld=$(PATH=$PATH:/usr/sbin command -v mariadbd || command -v mysqld)
 
+# a server that starts deletes the temporary tables of others in its tmpdir
+mkdir -p "$dir/tmp"
+export TMPDIR=$dir/tmp
+
 mariadb-install-db --no-defaults --user="$user" --datadir="$dir/data" \
     --auth-root-authentication-method=normal --skip-test-db \
     > "$dir/install.log" 2>&1 || { cat "$dir/install.log"; exit 1; }

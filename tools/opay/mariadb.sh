@@ -12,9 +12,11 @@ init() {
 
     [ -d "$DATA/mariadb/mysql" ] && return
     rm -rf "$tmp"
-    mkdir -p "$DATA"
+    mkdir -p "$DATA" "$RUN/tmp"
 
-    mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$tmp" \
+    # a server that starts deletes the temporary tables of others in its
+    # tmpdir
+    TMPDIR=$RUN/tmp mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$tmp" \
         --auth-root-authentication-method=socket \
         --auth-root-socket-user="$(id -un)" --skip-test-db \
         --skip-name-resolve > "$LOG/mariadb-install.log" 2>&1 \
