@@ -202,7 +202,7 @@ opay_jwk_thumbprint(EVP_PKEY *pkey, char kid[OPAY_JWK_KID_LEN + 1])
 
     n = opay_jwk_canonical(pkey, opay_jwk_alg(pkey), text, sizeof(text));
 
-    if (n < 0 || opay_sha256(text, n, digest) != OPAY_OK) {
+    if (n <= 0 || opay_sha256(text, n, digest) != OPAY_OK) {
         return OPAY_ERROR;
     }
 
@@ -223,7 +223,7 @@ opay_jwk_public_json(EVP_PKEY *pkey, char *buf, size_t cap)
 
     n = opay_jwk_canonical(pkey, alg, text, sizeof(text));
 
-    if (n < 0 || opay_jwk_thumbprint(pkey, kid) != OPAY_OK) {
+    if (n <= 0 || opay_jwk_thumbprint(pkey, kid) != OPAY_OK) {
         return OPAY_ERROR;
     }
 

@@ -83,6 +83,8 @@ opay_jwt_split(opay_str_t token, opay_jwt_parts_t *parts)
     }
 
     n = 0;
+    dot[0] = 0;
+    dot[1] = 0;
 
     for (i = 0; i < token.len; i++) {
         if (token.data[i] == '.') {
