@@ -21,7 +21,7 @@ add() {
 cd "$root" || exit 1
 
 # pgsim: python's unittest
-PGSIM=$out/bin/pgsim timeout 300 python3 t/pgsim/test_pgsim.py -v > "$log" 2>&1
+PGSIM=$out/bin/pgsim PGSIM_PORT=18600 timeout 300 python3 t/pgsim/test_pgsim.py -v > "$log" 2>&1
 rc=$?
 ok=$(grep -cE '\.\.\. ok$' "$log")
 no=$(grep -cE '\.\.\. (FAIL|ERROR)$' "$log")
@@ -32,7 +32,7 @@ add pgsim "$ok" "$no"
 for t in t/sidecar/*.py; do
     [ "$t" != t/sidecar/harness.py ] || continue
 
-    timeout 400 python3 "$t" > "$log" 2>&1
+    OPAY_TEST_PORT=18500 timeout 400 python3 "$t" > "$log" 2>&1
     rc=$?
     ok=$(grep -cE '^ok ' "$log")
     no=$(grep -cE '^not ok ' "$log")
