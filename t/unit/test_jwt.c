@@ -167,7 +167,7 @@ test_jwt_payloads(void **state)
     /* the twin of them all: white space around a good object is fine */
 
     p = test_payload("", "");
-    n = snprintf(big, sizeof(big), " %s\n", p);
+    snprintf(big, sizeof(big), " %s\n", p);
     assert_int_equal(test_take(test_compact(test_key, test_head, big)),
                      OPAY_JWT_OK);
 
