@@ -66,6 +66,7 @@ passed=$((passed - skipped))
 
 if [ $failed -gt 0 ] || [ $rc -ne 0 ]; then
     grep -A14 '^not ok ' "$out/log" | head -120 || true
+    grep -A3 '^Bailout' "$out/log" || true
     sed -n '/^Test Summary Report/,$p' "$out/log"
     [ $failed -gt 0 ] || failed=1
 fi

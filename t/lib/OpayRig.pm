@@ -8,7 +8,8 @@ package OpayRig;
 #   OPAY_LOAD         which of them, in order
 #   OPAY_NGINX        nginx binary
 #   OPAY_CONSUL_BIN   consul binary
-#   OPAY_TEST_PORT    first port to try (default 43000)
+#   OPAY_TEST_PORT    first port to try (default: by process id, so that
+#                     files which run at the same time keep apart)
 #   OPAY_PRELOAD      LD_PRELOAD for nginx (sanitizer runtime)
 
 use strict;
@@ -36,7 +37,7 @@ sub new {
 
     my $self = bless {
         dir   => tempdir('opay-rig-XXXXXX', TMPDIR => 1, CLEANUP => 1),
-        next  => $ENV{OPAY_TEST_PORT} || 43000,
+        next  => $ENV{OPAY_TEST_PORT} || 12000 + ($$ % 60) * 100,
         nginx => {},
         pids  => {},
         owner => $$,
