@@ -11,7 +11,8 @@
  * before any byte leaves; whoever finds a SENT older than its deadline makes
  * it UNKNOWN; UNKNOWN ends only by what the provider says (query, same-key
  * repeat, webhook).  All ways go through the same functions, so the second
- * of two answers is a NOOP.
+ * of two answers is a NOOP.  opay_attempt_step() is asked first: it knows
+ * which call an answer belongs to, the payment's machine does not.
  */
 
 #ifndef OPAY_FSM_PAYMENT_H_INCLUDED

@@ -5,7 +5,7 @@
  * DESIGN
  *
  * opay_jwt_verify() is a pure function of its arguments: no state, no clock,
- * no log; any thread.  It works in about 12 KiB of its own stack plus what
+ * no log; any thread.  It works in about 5 KiB of its own stack plus what
  * jansson and OpenSSL allocate, and refuses before it allocates whatever it
  * can tell from the bytes alone.
  *
