@@ -35,6 +35,7 @@
 
 #include "ngx_opay_curl.h"
 
+#include <openssl/err.h>
 #include <signal.h>
 
 
@@ -352,6 +353,9 @@ ngx_opay_curl_action(curl_socket_t s, int mask)
                       "opay: curl_multi_socket_action(): %s",
                       curl_multi_strerror(rc));
     }
+
+    /* a failed handshake stays in OpenSSL's queue, and nginx looks there */
+    ERR_clear_error();
 }
 
 

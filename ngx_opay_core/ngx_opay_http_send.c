@@ -3,6 +3,8 @@
 
 #include "ngx_opay_curl.h"
 
+#include <openssl/err.h>
+
 
 #define NGX_OPAY_HTTP_GUARD  2000      /* ms beyond the transfer's own limit */
 
@@ -280,6 +282,7 @@ ngx_opay_http_free(ngx_opay_transfer_t *t)
     if (t->easy) {
         curl_multi_remove_handle(ngx_opay_curl->multi, t->easy);
         curl_easy_cleanup(t->easy);
+        ERR_clear_error();
     }
 
     curl_slist_free_all(t->headers);

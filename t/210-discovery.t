@@ -77,7 +77,9 @@ END
 }
 
 
-# n requests: how many of each answer
+# n requests: how many of each answer; $again counts second tries
+
+my $again = 0;
 
 sub ask {
     my ($n) = @_;
@@ -87,6 +89,7 @@ sub ask {
     for (1 .. $n) {
         my $r = $rig->get("http://127.0.0.1:$edge/");
         $seen{ $r->{status} == 200 ? $r->{content} : $r->{status} }++;
+        $again++ if ($r->{headers}{'x-upstream'} || '') =~ /,/;
     }
 
     return \%seen;
@@ -216,7 +219,9 @@ delete $rig->{pids}{'nginx one'};
 kill 'KILL', @pids;
 waitpid $pids[0], 0;
 
+my $retries = $again;
 is_deeply ask(30), { two => 30 }, 'a killed instance costs no request';
+cmp_ok $again - $retries, '<=', 4, 'and is left alone after a failure';
 
 ok $rig->wait_for('critical', 10, sub {
     ($rig->consul_instances('demo')->{'demo-one'} || '') eq 'critical';

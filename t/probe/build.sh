@@ -19,12 +19,10 @@ out=${OPAY_BUILD:-$root/build}
 make_var() { sed -n "s|^$1 *= *||p" "$out/nginx/objs/Makefile" | head -1; }
 
 so=$out/modules/ngx_opay_probe_module.so
-src=$root/t/probe/ngx_opay_probe_module.c
+newer=$(find "$root/t/probe" "$root/ngx_opay_core/ngx_opay_core.h" \
+    -newer "$so" 2> /dev/null || echo all)
 
-if [ "$so" -nt "$src" ] && [ "$so" -nt "$root/ngx_opay_core/ngx_opay_core.h" ]
-then
-    exit 0
-fi
+[ -n "$newer" ] || exit 0
 
 work=$out/probe
 rm -rf "$work"

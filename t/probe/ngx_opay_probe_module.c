@@ -4,7 +4,7 @@
  * promise of core visible.  Steps on the HASH lane need no database.
  */
 
-#include "ngx_opay_core.h"
+#include "ngx_opay_probe.h"
 #include "opay_jsonw.h"
 
 
@@ -74,6 +74,10 @@ static ngx_opay_route_t  ngx_opay_probe_routes[] = {
     { "POST", "/t/poison", NGX_OPAY_PUBLIC, NGX_OPAY_BODY, 0, NULL,
       { { "probe.poison", NGX_OPAY_WRITE, 16, ngx_opay_probe_poison,
           NULL } } },
+
+    /* what core's HTTP client makes of an answer */
+    { "POST", "/t/http", NGX_OPAY_PUBLIC, NGX_OPAY_BODY, 0, NULL,
+      { { "probe.http", NGX_OPAY_ASYNC, 1, NULL, ngx_opay_probe_http } } },
 
     /* proves that the sanitizer leg sees what it must see */
     { "GET", "/t/use-after-free", NGX_OPAY_PUBLIC, 0, 0, NULL,
