@@ -2,7 +2,7 @@
 #
 # End to end: a stack of its own, on ports and state of its own; up, demo,
 # verify, what must be quick and harmless, down and up again, and every
-# program of t/e2e, which prints "ok ..." and "not ok ..." lines and finds
+# program of t/e2e and t/faults, which prints "ok ..." and "not ok ..." lines and finds
 # OPAY_STATE and OPAY_PORT_OFFSET in its environment.
 # Ends with "e2e: N passed, N failed".
 
@@ -77,7 +77,7 @@ is "the demo's story" ./opay demo
 is "verify is clean" ./opay verify
 is "a second up is quick" within 30 ./opay up
 
-for t in t/e2e/*; do
+for t in t/e2e/* t/faults/*; do
     [ -f "$t" ] && [ -x "$t" ] && each "$t"
 done
 

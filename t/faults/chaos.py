@@ -19,19 +19,17 @@ Prints `ok` and `not ok` lines; the last one is "chaos: N passed, N failed".
 
 import argparse
 import collections
-import http.client
 import json
 import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
 import uuid
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
-    os.path.abspath(__file__))))
+from stack import (ROOT, Client, check, finish, settings, stored, topics,
+                   wait)
 
 # what each token must lead to
 TOKENS = {
@@ -42,112 +40,6 @@ TOKENS = {
     'tok_timeout_not_charged': 'FAILED',
     'tok_error_500_charged': 'PAID',
 }
-
-passed = failed = 0
-
-
-def check(ok, name, detail=''):
-    global passed, failed
-
-    if ok:
-        passed += 1
-        print('ok', name)
-    else:
-        failed += 1
-        print('not ok', name)
-        for line in str(detail).splitlines()[:10]:
-            print('#', line)
-
-    sys.stdout.flush()
-
-
-def settings():
-    """The paths and ports that ./opay itself would use."""
-
-    script = ('. "%s/tools/opay/lib.sh" >&2; echo "$RUN"; echo "$STATE"; '
-              'echo "${ports[gateway]}"; echo "${ports[kafka]}"; '
-              'echo $(programs)' % ROOT)
-    out = subprocess.run(['bash', '-c', script], check=True,
-                         stdout=subprocess.PIPE, text=True,
-                         env=dict(os.environ, OPAY_ROOT=ROOT)).stdout
-    run, state, gateway, kafka, programs = out.splitlines()[:5]
-
-    return run, state, int(gateway), int(kafka), programs.split()
-
-
-class Client:
-    """One connection to the gateway."""
-
-    def __init__(self, port):
-        self.port = port
-        self.conn = None
-        self.token = None
-
-    def call(self, method, path, body=None, key=None, timeout=15):
-        """(status, headers, body bytes); None when nobody answered."""
-
-        headers = {}
-
-        if body is not None:
-            body = json.dumps(body)
-            headers['Content-Type'] = 'application/json'
-        if key:
-            headers['Idempotency-Key'] = key
-        if self.token:
-            headers['Authorization'] = 'Bearer ' + self.token
-
-        try:
-            if self.conn is None:
-                self.conn = http.client.HTTPConnection(
-                    '127.0.0.1', self.port, timeout=timeout)
-            self.conn.request(method, path, body, headers)
-            r = self.conn.getresponse()
-            data = r.read()
-            return r.status, dict(r.headers), data
-        except (OSError, http.client.HTTPException):
-            if self.conn:
-                self.conn.close()
-            self.conn = None
-            return None
-
-    def until(self, wanted, method, path, body=None, key=None, deadline=90):
-        """Retries what may be retried; (status, headers, bytes)."""
-
-        end = time.monotonic() + deadline
-        last = None
-        pause = 0.05
-
-        while time.monotonic() < end:
-            r = self.call(method, path, body, key)
-
-            if r:
-                last = r
-                if r[0] in wanted:
-                    return r
-                if r[0] == 401 and self.token:
-                    self.login()
-                elif r[0] not in (409, 429, 500, 502, 503, 504):
-                    break
-
-            time.sleep(pause * random.uniform(0.5, 1.5))
-            pause = min(pause * 1.5, 1.0)
-
-        raise AssertionError('%s %s: wanted %s, last %s' % (
-            method, path, wanted, last and (last[0], last[2][:300])))
-
-    def signup(self):
-        self.email = 'c%s@example.com' % uuid.uuid4().hex
-        self.password = 'chaos ' + uuid.uuid4().hex
-        # a signup whose answer was lost is taken: that is its success
-        self.until((201, 409), 'POST', '/api/auth/signup', {
-            'email': self.email, 'password': self.password, 'name': 'Chaos'})
-        self.login()
-
-    def login(self):
-        self.token = None
-        r = self.until((200,), 'POST', '/api/auth/login', {
-            'email': self.email, 'password': self.password})
-        self.token = json.loads(r[2])['accessToken']
 
 
 class Load(threading.Thread):
@@ -229,19 +121,6 @@ class Nemesis(threading.Thread):
             print('#', name, 'not killed:', e)
 
 
-def wait(what, seconds, cond):
-    end = time.monotonic() + seconds
-
-    while time.monotonic() < end:
-        got = cond()
-        if got:
-            return got
-        time.sleep(0.2)
-
-    print('# waited %d s for: %s' % (seconds, what))
-    return None
-
-
 def replay(client, kind, path, acked):
     """A second request with the key: the same answer, byte for byte."""
 
@@ -289,43 +168,6 @@ def settled(client, payments):
                                                 got['status'], want))
 
     return wrong
-
-
-def topics(state, run, kafka):
-    """ce_id of every message on the four topics, with its count."""
-
-    seen = collections.Counter()
-
-    for topic in ('order-events', 'payment-events', 'user-events',
-                  'auth-events'):
-        out = subprocess.run(
-            ['kcat', '-b', '127.0.0.1:%d' % kafka, '-C', '-t', topic, '-e',
-             '-q', '-f', '%h\n'], stdout=subprocess.PIPE, text=True,
-            timeout=60).stdout
-
-        for line in out.splitlines():
-            for h in line.split(','):
-                if h.startswith('ce_id='):
-                    seen[h[6:]] += 1
-
-    return seen
-
-
-def stored(run):
-    """ce_id of every event of the four stores."""
-
-    sql = ' UNION ALL '.join(
-        "SELECT CONCAT(agg_type, '-', LOWER(CONCAT_WS('-', "
-        "SUBSTR(HEX(agg_id), 1, 8), SUBSTR(HEX(agg_id), 9, 4), "
-        "SUBSTR(HEX(agg_id), 13, 4), SUBSTR(HEX(agg_id), 17, 4), "
-        "SUBSTR(HEX(agg_id), 21))), '-', version) FROM opay_%s.events" % s
-        for s in ('auth', 'user', 'order', 'payment'))
-    script = '. "%s/tools/opay/lib.sh" >&2; mysql_cmd -N --batch' % ROOT
-    out = subprocess.run(['bash', '-c', script], input=sql, check=True,
-                         stdout=subprocess.PIPE, text=True,
-                         env=dict(os.environ, OPAY_ROOT=ROOT)).stdout
-
-    return out.split()
 
 
 def main():
@@ -400,16 +242,15 @@ def main():
     missing = []
 
     def published():
-        seen = topics(state, run, kafka)
-        missing[:] = [x for x in stored(run) if x not in seen]
+        seen = topics(kafka)
+        missing[:] = [x for x in stored() if x not in seen]
         return not missing
 
     wait('every event on its topic', 60, published)
     check(not missing, 'every event is on its topic',
           '%d missing, %s' % (len(missing), missing[:5]))
 
-    print('chaos: %d passed, %d failed' % (passed, failed))
-    sys.exit(failed != 0)
+    finish('chaos')
 
 
 if __name__ == '__main__':
