@@ -38,6 +38,9 @@ _failed = 0
 _stop = []
 TMP = tempfile.mkdtemp(prefix="opay-sidecar-")
 
+# a mariadbd that starts deletes the temporary tables of others in its tmpdir
+os.environ["TMPDIR"] = TMP
+
 
 def ok(cond, name, *more):
     global _done, _failed
@@ -276,12 +279,12 @@ auto.create.topics.enable=false
         if not wait(self.up, 60):
             raise Exception("no broker: " + self.proc.text()[-2000:])
         if JARS:
-            for t in self.topics:
-                subprocess.run(self.java(
-                    "org.apache.kafka.tools.TopicCommand",
-                    "--bootstrap-server", self.addr, "--create",
-                    "--if-not-exists", "--topic", t, "--partitions",
-                    str(self.partitions)), capture_output=True, check=True)
+            r = subprocess.run([os.path.join(BIN, "opay-topics"), "-b",
+                                self.addr, "-p", str(self.partitions), "-t",
+                                "30", *self.topics], capture_output=True,
+                               text=True)
+            if r.returncode:
+                raise Exception("opay-topics: " + r.stderr)
 
     def up(self):
         return subprocess.run(["kcat", "-q", "-m", "2", "-b", self.addr,
@@ -359,6 +362,9 @@ class Sidecar(Process):
                                 self.conf])
 
     def http(self, path):
+        if self.p.poll() is not None:
+            raise Exception(f"{self.name} died with {self.p.returncode}:\n"
+                            + self.text()[-3000:])
         try:
             with urllib.request.urlopen(
                     f"http://127.0.0.1:{self.status}{path}", timeout=3) as r:

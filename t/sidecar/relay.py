@@ -211,7 +211,7 @@ def test_two():
     ok(wait(lambda: s1.role() == "leader"), "the first leads")
     s2 = sidecar("s2", PORT + 11, poll_interval="20ms").start()
     ok(wait(lambda: s2.role() == "standby"), "the second stands by")
-    ok(s2.ready(), "a standby is ready")
+    ok(wait(s2.ready), "a standby is ready")
     ts = write_all(6, 120)
     wait(lambda: (s1.metric("opay_relay_published_total") or 0) > 100)
     equal(s2.metric("opay_relay_published_total"), 0.0,
