@@ -100,10 +100,11 @@ void opay_db_stmts_close(opay_db_t *db);
 /*
  * opay_db_stmt.c: executes, with n rows of cols parameters; beyond them the
  * last row is repeated up to padded rows.  Leaves a result to be fetched.
+ * NULL: failed, *rc says how.
  */
-opay_db_rc_t opay_db_run(opay_db_t *db, const char *sql,
+opay_db_stmt_t *opay_db_run(opay_db_t *db, const char *sql,
     const opay_db_value_t *params, size_t cols, size_t n, size_t padded,
-    opay_db_stmt_t **st);
+    opay_db_rc_t *rc);
 
 /* opay_db_stmt.c: appends all rows of st to res, which has room for *cap. */
 opay_db_rc_t opay_db_fetch(opay_db_t *db, opay_arena_t *a,

@@ -35,8 +35,8 @@ opay_db_exec_rows(opay_db_t *db, const char *head, const char *row,
             return opay_db_fault(db, "out of memory");
         }
 
-        rc = opay_db_run(db, sql, params, cols, n, n, &st);
-        if (rc != OPAY_DB_OK) {
+        st = opay_db_run(db, sql, params, cols, n, n, &rc);
+        if (st == NULL) {
             return rc;
         }
 
@@ -85,8 +85,8 @@ opay_db_query_rows(opay_db_t *db, opay_arena_t *a, const char *head,
             return opay_db_fault(db, "out of memory");
         }
 
-        rc = opay_db_run(db, sql, params, cols, real, padded, &st);
-        if (rc != OPAY_DB_OK) {
+        st = opay_db_run(db, sql, params, cols, real, padded, &rc);
+        if (st == NULL) {
             return rc;
         }
 

@@ -9,8 +9,8 @@
  * hits are still compared with the text.  Texts are few; should a caller
  * compose them without end, the cache is emptied when it is full.
  *
- * Parameters: bytes that are UTF-8 go as text, so that they compare by the
- * column's collation; all others go as binary.  A BINARY column takes both.
+ * Parameters: OPAY_DB_TEXT goes as text, so that it compares by the column's
+ * collation, OPAY_DB_BYTES as binary.
  *
  * Results are read row by row, each value into a buffer of its column; what
  * does not fit is fetched a second time, into the arena.  A result is always
@@ -28,10 +28,10 @@
 #define opay_db_bucket(hash)  ((hash) & (OPAY_DB_BUCKETS - 1))
 
 
-static opay_db_rc_t opay_db_stmt_get(opay_db_t *db, const char *sql,
-    opay_db_stmt_t **st);
-static opay_db_rc_t opay_db_stmt_prepare(opay_db_t *db, const char *sql,
-    size_t len, uint64_t hash, opay_db_stmt_t **result);
+static opay_db_stmt_t *opay_db_stmt_get(opay_db_t *db, const char *sql,
+    opay_db_rc_t *rc);
+static opay_db_stmt_t *opay_db_stmt_prepare(opay_db_t *db, const char *sql,
+    size_t len, uint64_t hash, opay_db_rc_t *rc);
 static int opay_db_stmt_columns(opay_db_stmt_t *st);
 static unsigned opay_db_is_number(const MYSQL_FIELD *f);
 static void opay_db_stmt_free(opay_db_stmt_t *st);
@@ -84,21 +84,19 @@ opay_db_stmt_free(opay_db_stmt_t *st)
 }
 
 
-static opay_db_rc_t
-opay_db_stmt_get(opay_db_t *db, const char *sql, opay_db_stmt_t **result)
+static opay_db_stmt_t *
+opay_db_stmt_get(opay_db_t *db, const char *sql, opay_db_rc_t *rc)
 {
     size_t           len;
     uint64_t         hash;
     const char      *p;
-    opay_db_rc_t     rc;
     opay_db_fast_t  *fast;
     opay_db_stmt_t  *st;
 
     fast = &db->fast[((uintptr_t) sql >> 3) & (OPAY_DB_FAST - 1)];
 
     if (fast->sql == sql && strcmp(fast->stmt->sql, sql) == 0) {
-        *result = fast->stmt;
-        return OPAY_DB_OK;
+        return fast->stmt;
     }
 
     hash = 14695981039346656037ULL;    /* FNV-1a */
@@ -118,25 +116,22 @@ opay_db_stmt_get(opay_db_t *db, const char *sql, opay_db_stmt_t **result)
     }
 
     if (st == NULL) {
-        rc = opay_db_stmt_prepare(db, sql, len, hash, &st);
-        if (rc != OPAY_DB_OK) {
-            return rc;
-        }
+        st = opay_db_stmt_prepare(db, sql, len, hash, rc);
     }
 
-    fast->sql = sql;
-    fast->stmt = st;
-    *result = st;
+    if (st) {
+        fast->sql = sql;
+        fast->stmt = st;
+    }
 
-    return OPAY_DB_OK;
+    return st;
 }
 
 
-static opay_db_rc_t
+static opay_db_stmt_t *
 opay_db_stmt_prepare(opay_db_t *db, const char *sql, size_t len,
-    uint64_t hash, opay_db_stmt_t **result)
+    uint64_t hash, opay_db_rc_t *rc)
 {
-    opay_db_rc_t     rc;
     opay_db_stmt_t  *st;
 
     if (db->nstmts == OPAY_DB_STMTS_MAX) {
@@ -145,7 +140,7 @@ opay_db_stmt_prepare(opay_db_t *db, const char *sql, size_t len,
 
     st = calloc(1, sizeof(opay_db_stmt_t));
     if (st == NULL) {
-        return opay_db_fault(db, "out of memory");
+        goto memory;
     }
 
     st->hash = hash;
@@ -154,32 +149,39 @@ opay_db_stmt_prepare(opay_db_t *db, const char *sql, size_t len,
     st->stmt = mysql_stmt_init(db->mysql);
 
     if (st->sql == NULL || st->stmt == NULL) {
-        opay_db_stmt_free(st);
-        return opay_db_fault(db, "out of memory");
+        goto memory;
     }
 
     memcpy(st->sql, sql, len + 1);
 
     if (mysql_stmt_prepare(st->stmt, sql, (unsigned long) len) != 0) {
-        rc = opay_db_failed(db, st->stmt);
+        *rc = opay_db_failed(db, st->stmt);
         opay_db_stmt_free(st);
-        return rc;
+        return NULL;
     }
 
     st->nparams = mysql_stmt_param_count(st->stmt);
     st->ncols = mysql_stmt_field_count(st->stmt);
 
     if (st->ncols && opay_db_stmt_columns(st) != OPAY_OK) {
-        opay_db_stmt_free(st);
-        return opay_db_fault(db, "out of memory");
+        goto memory;
     }
 
     st->next = db->stmts[opay_db_bucket(hash)];
     db->stmts[opay_db_bucket(hash)] = st;
     db->nstmts++;
-    *result = st;
 
-    return OPAY_DB_OK;
+    return st;
+
+memory:
+
+    *rc = opay_db_fault(db, "out of memory");
+
+    if (st) {
+        opay_db_stmt_free(st);
+    }
+
+    return NULL;
 }
 
 
@@ -334,33 +336,33 @@ opay_db_bind(opay_db_t *db, opay_db_stmt_t *st, const opay_db_value_t *params,
 }
 
 
-opay_db_rc_t
+opay_db_stmt_t *
 opay_db_run(opay_db_t *db, const char *sql, const opay_db_value_t *params,
-    size_t cols, size_t n, size_t padded, opay_db_stmt_t **result)
+    size_t cols, size_t n, size_t padded, opay_db_rc_t *rc)
 {
-    opay_db_rc_t     rc;
     opay_db_stmt_t  *st;
 
     db->err = 0;
     db->error[0] = '\0';
 
-    rc = opay_db_ready(db);
-    if (rc != OPAY_DB_OK) {
-        return rc;
+    *rc = opay_db_ready(db);
+    if (*rc != OPAY_DB_OK) {
+        return NULL;
     }
 
-    rc = opay_db_stmt_get(db, sql, &st);
-    if (rc != OPAY_DB_OK) {
-        return rc;
+    st = opay_db_stmt_get(db, sql, rc);
+    if (st == NULL) {
+        return NULL;
     }
 
-    rc = opay_db_bind(db, st, params, cols, n, padded);
-    if (rc != OPAY_DB_OK) {
-        return rc;
+    *rc = opay_db_bind(db, st, params, cols, n, padded);
+    if (*rc != OPAY_DB_OK) {
+        return NULL;
     }
 
     if (mysql_stmt_execute(st->stmt) != 0) {
-        return opay_db_failed(db, st->stmt);
+        *rc = opay_db_failed(db, st->stmt);
+        return NULL;
     }
 
     if (mysql_stmt_field_count(st->stmt) != st->ncols) {
@@ -369,12 +371,11 @@ opay_db_run(opay_db_t *db, const char *sql, const opay_db_value_t *params,
 
         opay_db_drop(db);
         (void) opay_db_fault(db, "columns have changed");
-        return db->tx_rc = OPAY_DB_LOST;
+        *rc = db->tx_rc = OPAY_DB_LOST;
+        return NULL;
     }
 
-    *result = st;
-
-    return OPAY_DB_OK;
+    return st;
 }
 
 
@@ -385,8 +386,8 @@ opay_db_exec(opay_db_t *db, const char *sql, const opay_db_value_t *params,
     opay_db_rc_t     rc;
     opay_db_stmt_t  *st;
 
-    rc = opay_db_run(db, sql, params, n, 1, 1, &st);
-    if (rc != OPAY_DB_OK) {
+    st = opay_db_run(db, sql, params, n, 1, 1, &rc);
+    if (st == NULL) {
         return rc;
     }
 
@@ -415,8 +416,8 @@ opay_db_query(opay_db_t *db, opay_arena_t *a, const char *sql,
     cap = 0;
     memset(res, 0, sizeof(opay_db_result_t));
 
-    rc = opay_db_run(db, sql, params, n, 1, 1, &st);
-    if (rc != OPAY_DB_OK) {
+    st = opay_db_run(db, sql, params, n, 1, 1, &rc);
+    if (st == NULL) {
         return rc;
     }
 

@@ -70,6 +70,7 @@ static opay_db_rc_t ngx_opay_idem_answer(opay_call_t *call,
 static void ngx_opay_idem_busy(opay_call_t *call);
 static opay_db_rc_t ngx_opay_idem_fields(opay_call_t *call, int64_t now,
     opay_db_value_t *v);
+static opay_db_value_t ngx_opay_idem_body(const opay_call_t *call);
 static opay_db_rc_t ngx_opay_idem_close(opay_db_t *db, opay_call_t *call);
 static ngx_uint_t ngx_opay_idem_committed(opay_call_t *call,
     const ngx_opay_idem_row_t *row);
@@ -373,10 +374,19 @@ ngx_opay_idem_fields(opay_call_t *call, int64_t now, opay_db_value_t *v)
     v[6] = opay_db_text_or_null(call->location);
     v[7] = opay_db_text_or_null(call->etag);
     v[8] = opay_db_text_or_null(call->content_type);
-    v[9] = opay_db_text_or_null(call->reply);
+    v[9] = ngx_opay_idem_body(call);
     v[10] = opay_db_i64(now);
 
     return OPAY_DB_OK;
+}
+
+
+static opay_db_value_t
+ngx_opay_idem_body(const opay_call_t *call)
+{
+    return call->reply.data ? opay_db_bytes(call->reply.data,
+                                            call->reply.len)
+                            : opay_db_null();
 }
 
 
@@ -412,7 +422,7 @@ ngx_opay_idem_close(opay_db_t *db, opay_call_t *call)
     v[1] = opay_db_text_or_null(call->location);
     v[2] = opay_db_text_or_null(call->etag);
     v[3] = opay_db_text_or_null(call->content_type);
-    v[4] = opay_db_text_or_null(call->reply);
+    v[4] = ngx_opay_idem_body(call);
 
     return opay_db_exec(db, "UPDATE idempotency SET state=1,status=?,"
                             "location=?,etag=?,content_type=?,body=? "
