@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import *                                          # noqa: E402
@@ -126,6 +127,32 @@ def test_commit():
     ok(wait(lambda: versions(svc, a)[-1:] == [6], 30), "goes on after a stop")
     equal(sum(svc.requests[n:]), 1, "with nothing delivered twice")
     s.stop()
+    svc.stop()
+
+
+def test_stop():
+    """Neither a silent service nor a silent broker holds up the end."""
+    svc = service()
+    s = begin(svc)
+    a = new_id()
+    svc.hold.clear()
+    broker.event("order-events", a, 1)
+    wait(lambda: svc.waiting)
+    t0 = time.monotonic()
+    ok(s.stop(20) in (0, 3), "TERM with a request at a hung service")
+    ok(time.monotonic() - t0 < 17 * SLOW, "ends in bounded time",
+       time.monotonic() - t0)
+    svc.hold.set()
+    wait(lambda: not svc.waiting)
+    svc.last.pop(a, None)
+    s.start()
+    ok(wait(lambda: versions(svc, a)[-1:] == [1], 30), "and loses nothing")
+    broker.down()
+    wait(lambda: s.http("/readyz")[0] == 503)
+    t0 = time.monotonic()
+    ok(s.stop(25) in (0, 3), "TERM without a broker")
+    note(f"ended in {time.monotonic() - t0:.1f} s")
+    broker.back()
     svc.stop()
 
 

@@ -250,6 +250,31 @@ def test_zombie():
     s1.stop()
 
 
+def test_hung():
+    """A leader that hangs loses the lock, and cannot come back."""
+    new_aggregates()
+    s1 = sidecar("s1", PORT + 10, poll_interval="20ms").start()
+    wait(lambda: s1.role() == "leader")
+    s2 = sidecar("s2", PORT + 11, poll_interval="20ms").start()
+    wait(lambda: s2.role() == "standby")
+    db.sql(event_sql(ids[0], 1), "opay_order")
+    wait(lambda: position() > 0)
+    s1.signal(signal.SIGSTOP)
+    t0 = time.monotonic()
+    ok(wait(lambda: s2.role() == "leader", 40), "the standby takes over")
+    note(f"in {time.monotonic() - t0:.0f} s")
+    db.sql(event_sql(ids[0], 2) + event_sql(ids[1], 1), "opay_order")
+    wait(lambda: s2.metric("opay_relay_published_total") == 2)
+    s1.signal(signal.SIGCONT)
+    ok(wait(lambda: s1.role() == "standby"), "the first sees it is over")
+    db.sql(event_sql(ids[0], 3), "opay_order")
+    judge("hung leader", True)
+    equal(s1.metric("opay_relay_published_total"), 1.0,
+          "it has published nothing more")
+    s1.stop()
+    s2.stop()
+
+
 def test_gaps():
     new_aggregates()
     s = sidecar(poll_interval="20ms", max_gap_age="1500ms").start()
@@ -358,8 +383,11 @@ def test_broker_down():
             and s.metric("opay_relay_oldest_age_seconds") > 0),
        "the lag shows")
     before = position()
+    s.kill()                           # with all of them handed over
+    s.start()
+    wait(lambda: (s.metric("opay_relay_inflight") or 0) > 0)
     broker.back()
-    ok(wait(s.ready, 30), "ready again")
+    ok(wait(s.ready, 30), "ready again, killed meanwhile")
     judge("broker down", False)
     ok(wait(lambda: position() > before), "the checkpoint moves on")
     ok(wait(lambda: s.metric("opay_relay_lag_events") == 0), "no lag is left")
