@@ -6,6 +6,7 @@ OPAY_NGINX, OPAY_PRELOAD (sanitizer runtime), OPAY_TEST_PORT (first of ten
 ports, default 42020), OPAY_TEST_DB_* (tools/with-db.sh sets them).
 """
 
+import atexit
 import base64
 import hashlib
 import http.client
@@ -217,6 +218,7 @@ class Rig:
         self.pgsim = self.nginx = None
         self.tokens = {}
         self.files = []
+        atexit.register(self.kill)
         self.start_pgsim()
         self.conf = self.d + '/nginx.conf'
         pathlib.Path(self.conf).write_text(CONF % {
@@ -253,7 +255,7 @@ class Rig:
              '127.0.0.1:%d' % self.pgsim_port, '--db',
              self.d + '/ledger.db', '--secret-file', self.d + '/pgsim.key',
              '--hold', '5', '--session-ttl', '3'],
-            stderr=self.append('pgsim.log'))
+            stdout=subprocess.DEVNULL, stderr=self.append('pgsim.log'))
         wait(lambda: self.up(self.pgsim_port))
 
     def stop_pgsim(self):
@@ -275,10 +277,12 @@ class Rig:
         env = dict(os.environ)
         if os.environ.get('OPAY_PRELOAD'):
             env['LD_PRELOAD'] = os.environ['OPAY_PRELOAD']
-            env['ASAN_OPTIONS'] = 'detect_leaks=0:halt_on_error=1'
+            env['ASAN_OPTIONS'] = ('detect_leaks=0:'
+                                   'detect_odr_violation=0')
         self.nginx = subprocess.Popen(
             [NGINX, '-p', self.d, '-c', self.conf],
-            stderr=self.append('nginx.err'), env=env)
+            stdout=subprocess.DEVNULL, stderr=self.append('nginx.err'),
+            env=env)
 
         def ready():
             if self.nginx.poll() is not None:
@@ -289,6 +293,12 @@ class Rig:
                 return False
 
         wait(ready)
+
+    def kill(self):
+        for p in (self.nginx, self.pgsim):
+            if p and p.poll() is None:
+                p.terminate()
+                p.wait(30)
 
     def worker(self):
         kids = run('ps', '-o', 'pid=', '--ppid', str(self.nginx.pid))
