@@ -468,9 +468,8 @@ opay_peers_load(opay_peers_t *list, int64_t *when, const char *buf, size_t len)
         return OPAY_ERROR;
     }
 
-    line = strchr(body, '\n');
+    for (line = strchr(body, '\n'); line != NULL && line[1]; line = end) {
 
-    while (line && line[1]) {
         line++;
         end = strchr(line, '\n');
 
@@ -483,8 +482,6 @@ opay_peers_load(opay_peers_t *list, int64_t *when, const char *buf, size_t len)
         if (opay_peers_load_line(list, line) != OPAY_OK) {
             goto failed;
         }
-
-        line = end;
     }
 
     return OPAY_OK;
