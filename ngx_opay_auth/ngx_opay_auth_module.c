@@ -4,9 +4,6 @@
 #include "ngx_opay_auth.h"
 
 
-#define NGX_OPAY_AUTH_FILE_MAX  16384
-
-
 static void *ngx_opay_auth_create_conf(ngx_conf_t *cf);
 static char *ngx_opay_auth_merge_conf(ngx_conf_t *cf, void *parent,
     void *child);
@@ -244,8 +241,6 @@ ngx_opay_auth_load_keys(ngx_conf_t *cf, ngx_opay_auth_conf_t *conf)
 
     conf->key = opay_jwk_own_parse(pem, err, sizeof(err));
 
-    ngx_explicit_memzero((void *) pem.data, pem.len);
-
     if (conf->key == NULL) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"opay_auth_signing_key\" cannot use \"%V\": %s",
@@ -326,24 +321,15 @@ ngx_opay_auth_load_secrets(ngx_conf_t *cf, ngx_opay_auth_conf_t *conf)
         return NGX_CONF_OK;
     }
 
-    if (ngx_opay_auth_file(cf, "opay_auth_admin", &conf->admin_password,
-                           &conf->admin_secret)
+    if (ngx_opay_conf_secret(cf, "opay_auth_admin", &conf->admin_password,
+                             &conf->admin_secret)
         != NGX_CONF_OK)
     {
         return NGX_CONF_ERROR;
     }
 
-    text = conf->admin_secret;
-
-    while (text.len && (text.data[text.len - 1] == LF
-                        || text.data[text.len - 1] == CR))
-    {
-        text.len--;
-    }
-
-    conf->admin_secret = text;
-
-    if (opay_password_policy(text, (opay_str_t) opay_str_null)
+    if (opay_password_policy(conf->admin_secret,
+                             (opay_str_t) opay_str_null)
         != OPAY_PASSWORD_OK)
     {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -357,52 +343,17 @@ ngx_opay_auth_load_secrets(ngx_conf_t *cf, ngx_opay_auth_conf_t *conf)
 }
 
 
-/* The whole of a small file; the directive is required. */
-
 static char *
 ngx_opay_auth_file(ngx_conf_t *cf, const char *directive, ngx_str_t *path,
     opay_str_t *text)
 {
-    u_char   *p;
-    ssize_t   n;
-    ngx_fd_t  fd;
-
     if (path->len == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"opay_auth\" needs \"%s\"", directive);
         return NGX_CONF_ERROR;
     }
 
-    p = ngx_palloc(cf->pool, NGX_OPAY_AUTH_FILE_MAX);
-
-    if (p == NULL || ngx_conf_full_name(cf->cycle, path, 1) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    fd = ngx_open_file(path->data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
-
-    if (fd == NGX_INVALID_FILE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           "\"%s\": " ngx_open_file_n " \"%V\" failed",
-                           directive, path);
-        return NGX_CONF_ERROR;
-    }
-
-    n = ngx_read_fd(fd, p, NGX_OPAY_AUTH_FILE_MAX);
-
-    (void) ngx_close_file(fd);
-
-    if (n <= 0 || n == NGX_OPAY_AUTH_FILE_MAX) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%s\": \"%V\" is empty or too large",
-                           directive, path);
-        return NGX_CONF_ERROR;
-    }
-
-    text->data = (char *) p;
-    text->len = n;
-
-    return NGX_CONF_OK;
+    return ngx_opay_conf_file(cf, directive, path, text);
 }
 
 

@@ -145,6 +145,21 @@ char *ngx_opay_service_attach(ngx_conf_t *cf, ngx_uint_t abi,
     ngx_opay_service_t *service, void *conf);
 
 /*
+ * Configuration time.  Secrets come by file path only; `directive` is named
+ * in errors.  The bytes live in cf->pool and are wiped with it.
+ *
+ *   file    the whole of a file of less than 16 KiB; NUL-terminated
+ *   secret  its first line, which may not be empty; NUL-terminated
+ *   key     the 32 bytes of a file with one line of 64 hex digits
+ */
+char *ngx_opay_conf_file(ngx_conf_t *cf, const char *directive,
+    ngx_str_t *path, opay_str_t *text);
+char *ngx_opay_conf_secret(ngx_conf_t *cf, const char *directive,
+    ngx_str_t *path, opay_str_t *secret);
+char *ngx_opay_conf_key(ngx_conf_t *cf, const char *directive,
+    ngx_str_t *path, opay_str_t *key);
+
+/*
  * Configuration time.  The policy of opay_jwt_issuer and opay_jwt_audience;
  * what it points to is complete when all of http{} is read, and immutable.
  */

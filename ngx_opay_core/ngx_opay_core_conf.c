@@ -15,8 +15,6 @@ static char *ngx_opay_check_steps(ngx_conf_t *cf, ngx_opay_srv_conf_t *conf,
 static char *ngx_opay_no_pool(ngx_conf_t *cf, ngx_opay_srv_conf_t *conf,
     ngx_opay_lane_e lane);
 static char *ngx_opay_merge_db(ngx_conf_t *cf, ngx_opay_srv_conf_t *conf);
-static char *ngx_opay_read_secret(ngx_conf_t *cf, ngx_str_t *path,
-    const char **secret);
 
 
 static const char  *ngx_opay_lane_names[NGX_OPAY_LANES] = {
@@ -346,6 +344,7 @@ ngx_opay_merge_db(ngx_conf_t *cf, ngx_opay_srv_conf_t *conf)
 {
     u_char          *p;
     ngx_int_t        port;
+    opay_str_t       secret;
     opay_db_conf_t  *db;
 
     if (conf->db.len == 0 || conf->db_name.len == 0 || conf->db_user.len == 0)
@@ -390,55 +389,14 @@ ngx_opay_merge_db(ngx_conf_t *cf, ngx_opay_srv_conf_t *conf)
         return NGX_CONF_OK;
     }
 
-    return ngx_opay_read_secret(cf, &conf->db_password_file, &db->password);
-}
-
-
-/* The first line of a file. */
-
-static char *
-ngx_opay_read_secret(ngx_conf_t *cf, ngx_str_t *path, const char **secret)
-{
-    u_char    buf[1024], *p;
-    ssize_t   n;
-    ngx_fd_t  fd;
-
-    if (ngx_conf_full_name(cf->cycle, path, 1) != NGX_OK) {
+    if (ngx_opay_conf_secret(cf, "opay_db_password_file",
+                             &conf->db_password_file, &secret)
+        != NGX_CONF_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
-    fd = ngx_open_file(path->data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
-
-    if (fd == NGX_INVALID_FILE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           "\"opay_db_password_file\": " ngx_open_file_n
-                           " \"%V\" failed", path);
-        return NGX_CONF_ERROR;
-    }
-
-    n = ngx_read_fd(fd, buf, sizeof(buf));
-
-    (void) ngx_close_file(fd);
-
-    if (n <= 0 || n == sizeof(buf)) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"opay_db_password_file\": \"%V\" must hold one "
-                           "line of 1 to 1023 bytes", path);
-        return NGX_CONF_ERROR;
-    }
-
-    p = ngx_strlchr(buf, buf + n, LF);
-    if (p) {
-        n = p - buf;
-    }
-
-    p = ngx_pnalloc(cf->pool, n + 1);
-    if (p == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    *ngx_cpymem(p, buf, n) = '\0';
-    *secret = (char *) p;
+    db->password = secret.data;
 
     return NGX_CONF_OK;
 }

@@ -3,13 +3,11 @@
 
 #include "ngx_opay_order.h"
 
+#include "opay_list.h"
+
 
 static void ngx_opay_order_list_status(opay_call_t *call,
     ngx_opay_order_filter_t *f);
-static void ngx_opay_order_list_user(opay_call_t *call,
-    ngx_opay_order_filter_t *f);
-static unsigned ngx_opay_order_list_time(opay_call_t *call, const char *name,
-    int64_t *ms);
 static opay_str_t ngx_opay_order_list_scope(opay_call_t *call,
     const ngx_opay_order_filter_t *f);
 
@@ -34,10 +32,10 @@ ngx_opay_order_list_decode(opay_call_t *call)
     }
 
     ngx_opay_order_list_status(call, f);
-    ngx_opay_order_list_user(call, f);
+    opay_list_user(call, &f->has_user, &f->user);
 
-    f->has_from = ngx_opay_order_list_time(call, "createdFrom", &f->from);
-    f->has_to = ngx_opay_order_list_time(call, "createdTo", &f->to);
+    f->has_from = opay_list_time(call, "createdFrom", &f->from);
+    f->has_to = opay_list_time(call, "createdTo", &f->to);
 
     f->scope = ngx_opay_order_list_scope(call, f);
 
@@ -108,25 +106,12 @@ ngx_opay_order_list(opay_db_t *db, opay_call_t **calls, size_t n)
 }
 
 
-/* In the path, or as a filter; not both. */
-
 static void
 ngx_opay_order_list_status(opay_call_t *call, ngx_opay_order_filter_t *f)
 {
     opay_str_t  name;
 
-    name = opay_call_arg(call, "status");
-
-    if (call->param[0].len) {
-
-        if (name.data) {
-            opay_call_invalid(call, "/status", "conflict",
-                              "the path has the status already");
-            return;
-        }
-
-        name = call->param[0];
-    }
+    name = opay_list_status(call);
 
     if (name.data == NULL) {
         return;
@@ -139,64 +124,6 @@ ngx_opay_order_list_status(opay_call_t *call, ngx_opay_order_filter_t *f)
                           "must be CREATED, PENDING, PAID, COMPLETED, FAILED "
                           "or CANCELLED");
     }
-}
-
-
-static void
-ngx_opay_order_list_user(opay_call_t *call, ngx_opay_order_filter_t *f)
-{
-    opay_str_t  user;
-
-    user = opay_call_arg(call, "userId");
-
-    f->has_user = 1;
-    f->user = call->who.user;
-
-    if (!(call->who.roles & OPAY_ROLE_BIT_ADMIN)) {
-
-        if (user.data
-            && (opay_uuid_parse(user, &f->user) != OPAY_OK
-                || !opay_uuid_eq(&f->user, &call->who.user)))
-        {
-            opay_call_fail(call, OPAY_E_FORBIDDEN,
-                           "The filter userId needs the role ADMIN.");
-        }
-
-        return;
-    }
-
-    if (user.data == NULL) {
-        f->has_user = 0;
-        return;
-    }
-
-    if (opay_uuid_parse(user, &f->user) != OPAY_OK) {
-        opay_call_invalid(call, "/userId", "format", "must be a UUID");
-    }
-}
-
-
-static unsigned
-ngx_opay_order_list_time(opay_call_t *call, const char *name, int64_t *ms)
-{
-    opay_str_t  text, pointer;
-
-    text = opay_call_arg(call, name);
-
-    if (text.data == NULL) {
-        return 0;
-    }
-
-    if (opay_time_parse(text, ms) == OPAY_OK) {
-        return 1;
-    }
-
-    pointer = opay_arena_printf(call->arena, "/%s", name);
-
-    opay_call_invalid(call, pointer.data ? pointer.data : "", "format",
-                      "must be an RFC 3339 time");
-
-    return 0;
 }
 
 

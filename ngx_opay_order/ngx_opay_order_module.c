@@ -3,11 +3,6 @@
 
 #include "ngx_opay_order.h"
 
-#include "opay_keyfile.h"
-
-
-#define NGX_OPAY_ORDER_KEY_FILE_MAX  128
-
 
 static void *ngx_opay_order_create_conf(ngx_conf_t *cf);
 static char *ngx_opay_order_merge_conf(ngx_conf_t *cf, void *parent,
@@ -15,8 +10,6 @@ static char *ngx_opay_order_merge_conf(ngx_conf_t *cf, void *parent,
 static char *ngx_opay_order_enable(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_opay_order_check_ttl(ngx_conf_t *cf, void *post, void *data);
-static char *ngx_opay_order_read_key(ngx_conf_t *cf,
-    ngx_opay_order_conf_t *ocf);
 
 
 static ngx_opay_route_t  ngx_opay_order_routes[] = {
@@ -201,7 +194,16 @@ ngx_opay_order_merge_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_OK;
     }
 
-    return ngx_opay_order_read_key(cf, conf);
+    if (conf->cursor_key_file.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"opay_order\" needs \"opay_order_cursor_key\"");
+        return NGX_CONF_ERROR;
+    }
+
+    /* it signs the cursors of lists: the same in every instance */
+
+    return ngx_opay_conf_key(cf, "opay_order_cursor_key",
+                             &conf->cursor_key_file, &conf->cursor_key);
 }
 
 
@@ -229,76 +231,6 @@ ngx_opay_order_check_ttl(ngx_conf_t *cf, void *post, void *data)
     if (*ttl < 1000 || *ttl > 30 * 24 * 3600 * (ngx_msec_t) 1000) {
         return "must be between 1s and 30d";
     }
-
-    return NGX_CONF_OK;
-}
-
-
-/* The key that signs the cursors of lists: the same in every instance. */
-
-static char *
-ngx_opay_order_read_key(ngx_conf_t *cf, ngx_opay_order_conf_t *ocf)
-{
-    u_char          *key, buf[NGX_OPAY_ORDER_KEY_FILE_MAX];
-    ssize_t          n;
-    unsigned         count;
-    ngx_file_t       file;
-    opay_str_t       text;
-    opay_keyfile_t   keys;
-
-    if (ocf->cursor_key_file.len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"opay_order\" needs \"opay_order_cursor_key\"");
-        return NGX_CONF_ERROR;
-    }
-
-    if (ngx_conf_full_name(cf->cycle, &ocf->cursor_key_file, 1) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    ngx_memzero(&file, sizeof(ngx_file_t));
-
-    file.name = ocf->cursor_key_file;
-    file.log = cf->log;
-    file.fd = ngx_open_file(file.name.data, NGX_FILE_RDONLY, NGX_FILE_OPEN,
-                            0);
-
-    if (file.fd == NGX_INVALID_FILE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           "\"opay_order_cursor_key\": " ngx_open_file_n
-                           " \"%V\" failed", &file.name);
-        return NGX_CONF_ERROR;
-    }
-
-    n = ngx_read_file(&file, buf, sizeof(buf), 0);
-
-    if (ngx_close_file(file.fd) == NGX_FILE_ERROR) {
-        ngx_log_error(NGX_LOG_ALERT, cf->log, ngx_errno,
-                      ngx_close_file_n " \"%V\" failed", &file.name);
-    }
-
-    text.data = (char *) buf;
-    text.len = (n > 0) ? n : 0;
-
-    if (opay_keyfile_parse(text, &keys, 1, &count) != OPAY_OK) {
-        ngx_explicit_memzero(buf, sizeof(buf));
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"opay_order_cursor_key\": \"%V\" is not one key "
-                           "of 64 hex digits", &file.name);
-        return NGX_CONF_ERROR;
-    }
-
-    key = ngx_pnalloc(cf->pool, sizeof(keys.key));
-    if (key == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    ngx_memcpy(key, keys.key, sizeof(keys.key));
-    ngx_explicit_memzero(buf, sizeof(buf));
-    ngx_explicit_memzero(&keys, sizeof(keys));
-
-    ocf->cursor_key.data = (char *) key;
-    ocf->cursor_key.len = sizeof(keys.key);
 
     return NGX_CONF_OK;
 }

@@ -3,10 +3,10 @@
 
 #include "ngx_opay_payment.h"
 
+#include "opay_list.h"
+
 
 static void ngx_opay_payment_list_status(opay_call_t *call,
-    ngx_opay_payment_filter_t *f);
-static void ngx_opay_payment_list_user(opay_call_t *call,
     ngx_opay_payment_filter_t *f);
 static opay_str_t ngx_opay_payment_list_scope(opay_call_t *call,
     const ngx_opay_payment_filter_t *f);
@@ -34,7 +34,7 @@ ngx_opay_payment_list_decode(opay_call_t *call)
     call->cmd = f;
 
     ngx_opay_payment_list_status(call, f);
-    ngx_opay_payment_list_user(call, f);
+    opay_list_user(call, &f->has_user, &f->user);
 
     f->scope = ngx_opay_payment_list_scope(call, f);
 
@@ -47,18 +47,7 @@ ngx_opay_payment_list_status(opay_call_t *call, ngx_opay_payment_filter_t *f)
 {
     opay_str_t  name;
 
-    name = opay_call_arg(call, "status");
-
-    if (call->param[0].len) {
-
-        if (name.data) {
-            opay_call_invalid(call, "/status", "conflict",
-                              "the path has the status already");
-            return;
-        }
-
-        name = call->param[0];
-    }
+    name = opay_list_status(call);
 
     if (name.data == NULL) {
         return;
@@ -70,40 +59,6 @@ ngx_opay_payment_list_status(opay_call_t *call, ngx_opay_payment_filter_t *f)
         opay_call_invalid(call, "/status", "enum",
                           "must be PENDING, PROCESSING, SUCCESS, FAILED, "
                           "CANCELLED, REFUND_PENDING or REFUNDED");
-    }
-}
-
-
-static void
-ngx_opay_payment_list_user(opay_call_t *call, ngx_opay_payment_filter_t *f)
-{
-    opay_str_t  user;
-
-    user = opay_call_arg(call, "userId");
-
-    f->has_user = 1;
-    f->user = call->who.user;
-
-    if (!(call->who.roles & OPAY_ROLE_BIT_ADMIN)) {
-
-        if (user.data
-            && (opay_uuid_parse(user, &f->user) != OPAY_OK
-                || !opay_uuid_eq(&f->user, &call->who.user)))
-        {
-            opay_call_fail(call, OPAY_E_FORBIDDEN,
-                           "The filter userId needs the role ADMIN.");
-        }
-
-        return;
-    }
-
-    if (user.data == NULL) {
-        f->has_user = 0;
-        return;
-    }
-
-    if (opay_uuid_parse(user, &f->user) != OPAY_OK) {
-        opay_call_invalid(call, "/userId", "format", "must be a UUID");
     }
 }
 

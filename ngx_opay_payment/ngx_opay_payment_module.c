@@ -3,10 +3,7 @@
 
 #include "ngx_opay_payment.h"
 
-#include "opay_keyfile.h"
 
-
-#define NGX_OPAY_PAYMENT_FILE_MAX  512
 
 
 static void *ngx_opay_payment_create_conf(ngx_conf_t *cf);
@@ -22,12 +19,6 @@ static char *ngx_opay_payment_tls(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static ngx_int_t ngx_opay_payment_param(ngx_str_t *arg, const char *name,
     ngx_str_t *value);
-static char *ngx_opay_payment_read_secret(ngx_conf_t *cf,
-    ngx_opay_payment_conf_t *pcf);
-static char *ngx_opay_payment_read_key(ngx_conf_t *cf,
-    ngx_opay_payment_conf_t *pcf);
-static char *ngx_opay_payment_read(ngx_conf_t *cf, const char *directive,
-    ngx_str_t *path, u_char *buf, size_t size, opay_str_t *text);
 
 
 static ngx_opay_route_t  ngx_opay_payment_routes[] = {
@@ -223,11 +214,17 @@ ngx_opay_payment_merge_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_opay_payment_read_secret(cf, conf) != NGX_CONF_OK) {
+    if (ngx_opay_conf_secret(cf, "opay_payment_provider",
+                             &conf->secret_file, &conf->secret)
+        != NGX_CONF_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
-    return ngx_opay_payment_read_key(cf, conf);
+    /* it signs the cursors of lists: the same in every instance */
+
+    return ngx_opay_conf_key(cf, "opay_payment_cursor_key",
+                             &conf->cursor_key_file, &conf->cursor_key);
 }
 
 
@@ -421,126 +418,4 @@ ngx_opay_payment_param(ngx_str_t *arg, const char *name, ngx_str_t *value)
     value->len = arg->len - n;
 
     return NGX_OK;
-}
-
-
-static char *
-ngx_opay_payment_read_secret(ngx_conf_t *cf, ngx_opay_payment_conf_t *pcf)
-{
-    u_char       buf[NGX_OPAY_PAYMENT_FILE_MAX], *p;
-    opay_str_t   text;
-
-    if (ngx_opay_payment_read(cf, "opay_payment_provider",
-                              &pcf->secret_file, buf, sizeof(buf), &text)
-        != NGX_CONF_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
-    while (text.len && (text.data[text.len - 1] == '\n'
-                        || text.data[text.len - 1] == '\r'))
-    {
-        text.len--;
-    }
-
-    p = ngx_pnalloc(cf->pool, text.len + 1);
-
-    if (p == NULL || text.len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"opay_payment_provider\": \"%V\" is empty",
-                           &pcf->secret_file);
-        return NGX_CONF_ERROR;
-    }
-
-    ngx_memcpy(p, text.data, text.len);
-    p[text.len] = '\0';
-    ngx_explicit_memzero(buf, sizeof(buf));
-
-    pcf->secret.data = (char *) p;
-    pcf->secret.len = text.len;
-
-    return NGX_CONF_OK;
-}
-
-
-/* The key that signs the cursors of lists: the same in every instance. */
-
-static char *
-ngx_opay_payment_read_key(ngx_conf_t *cf, ngx_opay_payment_conf_t *pcf)
-{
-    u_char           buf[NGX_OPAY_PAYMENT_FILE_MAX], *key;
-    unsigned         n;
-    opay_str_t       text;
-    opay_keyfile_t   file;
-
-    if (ngx_conf_full_name(cf->cycle, &pcf->cursor_key_file, 1) != NGX_OK
-        || ngx_opay_payment_read(cf, "opay_payment_cursor_key",
-                                 &pcf->cursor_key_file, buf, sizeof(buf),
-                                 &text)
-           != NGX_CONF_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
-    if (opay_keyfile_parse(text, &file, 1, &n) != OPAY_OK) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"opay_payment_cursor_key\": \"%V\" is not one "
-                           "key of 64 hex digits", &pcf->cursor_key_file);
-        return NGX_CONF_ERROR;
-    }
-
-    key = ngx_pnalloc(cf->pool, sizeof(file.key));
-    if (key == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    ngx_memcpy(key, file.key, sizeof(file.key));
-    ngx_explicit_memzero(buf, sizeof(buf));
-    ngx_explicit_memzero(&file, sizeof(file));
-
-    pcf->cursor_key.data = (char *) key;
-    pcf->cursor_key.len = sizeof(file.key);
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_opay_payment_read(ngx_conf_t *cf, const char *directive, ngx_str_t *path,
-    u_char *buf, size_t size, opay_str_t *text)
-{
-    ssize_t      n;
-    ngx_file_t   file;
-
-    ngx_memzero(&file, sizeof(ngx_file_t));
-
-    file.name = *path;
-    file.log = cf->log;
-    file.fd = ngx_open_file(path->data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
-
-    if (file.fd == NGX_INVALID_FILE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           "\"%s\": " ngx_open_file_n " \"%V\" failed",
-                           directive, path);
-        return NGX_CONF_ERROR;
-    }
-
-    n = ngx_read_file(&file, buf, size, 0);
-
-    if (ngx_close_file(file.fd) == NGX_FILE_ERROR) {
-        ngx_log_error(NGX_LOG_ALERT, cf->log, ngx_errno,
-                      ngx_close_file_n " \"%V\" failed", path);
-    }
-
-    if (n < 0 || (size_t) n == size) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%s\": \"%V\" is unreadable or too long",
-                           directive, path);
-        return NGX_CONF_ERROR;
-    }
-
-    text->data = (char *) buf;
-    text->len = n;
-
-    return NGX_CONF_OK;
 }
