@@ -342,13 +342,13 @@ opay_db_run(opay_db_t *db, const char *sql, const opay_db_value_t *params,
 {
     opay_db_stmt_t  *st;
 
-    db->err = 0;
-    db->error[0] = '\0';
-
     *rc = opay_db_ready(db);
     if (*rc != OPAY_DB_OK) {
         return NULL;
     }
+
+    db->err = 0;
+    db->error[0] = '\0';
 
     st = opay_db_stmt_get(db, sql, rc);
     if (st == NULL) {

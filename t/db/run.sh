@@ -55,7 +55,7 @@ srcs=("$root"/lib/opay_{arena,time,uuid,hash,db,db_stmt,db_rows,db_error}.c
       "$root"/lib/opay_{call,problem,json,json_unpack,jsonw,path,trace}.c
       "$root"/lib/opay_event.c
       "$root"/ngx_opay_core/ngx_opay_{exec,idem,events,inbox}.c
-      "$root"/t/db/{fixture,proxy,stub}.c)
+      "$root"/t/db/{fixture,ops,proxy,stub}.c)
 tests=("$root"/t/db/test_*.c)
 
 {

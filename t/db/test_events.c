@@ -142,6 +142,70 @@ test_append(void **state)
 }
 
 
+/* Predecessors and records are found by key, however many there are. */
+
+static int64_t
+scanned(void)
+{
+    size_t             i;
+    int64_t            n;
+    opay_db_result_t   res;
+
+    assert_rc(opay_db_query(db, a, "SHOW SESSION STATUS LIKE "
+                                   "'Handler_read_%next'", NULL, 0, &res),
+              OPAY_DB_OK);
+
+    for (i = 0, n = 0; i < res.rows; i++) {
+        n += atoll(opay_db_get_str(&res, i, 1).data);
+    }
+
+    return n;
+}
+
+
+static void
+test_plans(void **state)
+{
+    size_t             i;
+    int64_t            before, self;
+    opay_call_t       *c[64];
+    ngx_opay_event_t   ev[64];
+
+    (void) state;
+
+    for (i = 0; i < 64; i++) {
+        ev[i] = event((unsigned char) i, 1, "{}");
+        c[i] = fx_call("c", "k");
+        c[i]->idem.scope[0] = (uint8_t) i;
+    }
+
+    for (i = 1; i < 6; i++) {
+        ev[0].version = (int64_t) i;
+        assert_rc(append(ev, i == 1 ? 64 : 1), OPAY_DB_OK);
+    }
+
+    fx_admin("INSERT INTO idempotency (scope,fingerprint,state,lease_until,"
+             "created_at) SELECT UNHEX(SHA2(id,256)),'f',0,0,0 FROM events");
+    fx_admin("ANALYZE TABLE events, idempotency");
+
+    for (i = 1; i < 8; i++) {
+        ev[i].version = 2;
+    }
+
+    before = scanned();
+    self = scanned() - before;
+    before += self;
+
+    assert_rc(append(&ev[1], 7), OPAY_DB_OK);
+    assert_rc(ngx_opay_idem_lookup(db, c, 8), OPAY_DB_OK);
+    assert_true(scanned() - before - self < 12);
+
+    for (i = 0; i < 64; i++) {
+        fx_free(c[i]);
+    }
+}
+
+
 static void
 test_append_refused(void **state)
 {
@@ -556,6 +620,7 @@ main(void)
 {
     const struct CMUnitTest  tests[] = {
         test(test_append),
+        test(test_plans),
         test(test_append_refused),
         test(test_races),
         test(test_inbox),
