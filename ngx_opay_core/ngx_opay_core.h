@@ -269,8 +269,9 @@ typedef enum {
 } ngx_opay_inbox_e;
 
 /*
- * Locks the watermark row of (agg_type, agg_id), creating it at 0, and
- * compares; on APPLY the watermark is moved to version.
+ * Compares with the watermark of (agg_type, agg_id); no row means 0.  On
+ * APPLY the watermark has been moved to version, which is also its lock; on
+ * DUPLICATE the row is locked; on GAP there may be none to lock.
  */
 opay_db_rc_t ngx_opay_inbox(opay_db_t *db, opay_arena_t *a,
     const char *agg_type, const opay_uuid_t *agg_id, int64_t version,
