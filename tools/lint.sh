@@ -150,10 +150,8 @@ for f in api/events/*.json; do
     [ -f "$f" ] && ! jq -e . "$f" > /dev/null 2>&1 && echo "$f is not JSON"
 done | check "JSON files parse"
 
-if [ -f api/openapi.yaml ]; then
-    python3 -c 'import sys, yaml; yaml.safe_load(open("api/openapi.yaml"))' \
-        2>&1 | tail -1 | check "api/openapi.yaml parses"
-fi
+tools/check-openapi.py 2>&1 \
+    | check "api/openapi.yaml, the routes and the gateway say the same"
 
 
 # Analyzers.
