@@ -9,6 +9,7 @@
 
 #include "ngx_opay_core.h"
 
+#include "opay_json.h"
 #include "opay_jwt.h"
 #include "opay_password.h"
 #include "opay_token.h"
@@ -66,11 +67,33 @@ typedef struct {
 } ngx_opay_auth_session_t;
 
 
+/* What decode makes of a request, and what steps hand to each other. */
+typedef struct {
+    opay_str_t               email;
+    opay_str_t               password;
+    opay_str_t               name;
+    opay_str_t               phone;
+    opay_str_t               address;
+    opay_str_t               refresh;
+
+    ngx_opay_auth_user_t     user;
+    unsigned                 found;
+    char                     rehash[OPAY_PASSWORD_PHC_MAX];
+
+    ngx_opay_auth_session_t  session;
+    opay_token_t             token;       /* the one presented */
+    opay_token_t             next;        /* the one to hand out */
+} ngx_opay_auth_cmd_t;
+
+
 /* ngx_opay_auth_ops.c */
+
+/* Unpacks the body; NULL: the outcome is set. */
+ngx_opay_auth_cmd_t *ngx_opay_auth_cmd(opay_call_t *call,
+    const opay_json_field_t *fields);
 
 void ngx_opay_auth_signup_decode(opay_call_t *call);
 void ngx_opay_auth_login_decode(opay_call_t *call);
-void ngx_opay_auth_refresh_decode(opay_call_t *call);
 void ngx_opay_auth_jwks(opay_call_t *call);
 void ngx_opay_auth_admin_make(opay_call_t *call);
 
@@ -82,12 +105,18 @@ opay_db_rc_t ngx_opay_auth_verify(opay_db_t *db, opay_call_t **calls,
     size_t n);
 opay_db_rc_t ngx_opay_auth_login(opay_db_t *db, opay_call_t **calls,
     size_t n);
+opay_db_rc_t ngx_opay_auth_admin_find(opay_db_t *db, opay_call_t **calls,
+    size_t n);
+
+
+/* ngx_opay_auth_session.c */
+
+void ngx_opay_auth_refresh_decode(opay_call_t *call);
+
 opay_db_rc_t ngx_opay_auth_rotate(opay_db_t *db, opay_call_t **calls,
     size_t n);
 opay_db_rc_t ngx_opay_auth_mint(opay_db_t *db, opay_call_t **calls, size_t n);
 opay_db_rc_t ngx_opay_auth_logout(opay_db_t *db, opay_call_t **calls,
-    size_t n);
-opay_db_rc_t ngx_opay_auth_admin_find(opay_db_t *db, opay_call_t **calls,
     size_t n);
 
 
