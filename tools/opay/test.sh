@@ -1,14 +1,15 @@
 #!/bin/bash
 #
-# ./opay test [LEG ...]: lint, unit, unit-asan, programs, nginx, nginx-asan,
-# e2e; all of them without arguments.  The last line counts single tests.
+# ./opay test [LEG ...]: lint, unit, unit-asan, db, programs, nginx, db-asan,
+# nginx-asan, e2e; all of them without arguments.  The last line counts single
+# tests.
 #
 # The end-to-end leg starts a stack of its own (state and ports apart from a
 # running one) and removes it.
 
 . "$(dirname "$0")/lib.sh"
 
-legs=${*:-lint unit unit-asan programs nginx nginx-asan e2e}
+legs=${*:-lint unit unit-asan db programs nginx db-asan nginx-asan e2e}
 work=$OUT/test
 passed=0 failed=0
 
@@ -63,15 +64,17 @@ build
 leg lint "$OPAY_ROOT/tools/lint.sh"
 leg unit "$OPAY_ROOT/tools/unit.sh"
 leg unit-asan "$OPAY_ROOT/tools/unit.sh" --asan
+leg db "$OPAY_ROOT/t/db/run.sh"
 leg programs "$OPAY_ROOT/tools/test-programs.sh"
 leg nginx "$OPAY_ROOT/tools/test-nginx.sh"
 
 case " $legs " in
-    *" nginx-asan "*)
+    *" nginx-asan "* | *" db-asan "*)
         say "== build with sanitizers"
         build_asan ;;
 esac
 
+leg db-asan "$OPAY_ROOT/t/db/run.sh" --asan
 leg nginx-asan "$OPAY_ROOT/tools/test-nginx.sh" --asan
 leg e2e "$OPAY_ROOT/tools/test-e2e.sh"
 
