@@ -50,19 +50,22 @@ opay_peers_merge(opay_peers_t *use, const opay_peers_t *fresh, int clean,
     }
 
     /*
-     * Believed at once: what left while Consul was well.  Otherwise most of
-     * a service does not go in one moment, and an entry that could not be
+     * Believed at once: what left while Consul was well and others stayed.
+     * That nobody is left is doubted always: an agent that was restarted
+     * takes what it forgot out of the catalogue in good order, and trying an
+     * instance that is gone costs no more than having none.  Otherwise most
+     * of a service does not go in one moment, and an entry that could not be
      * read may be any of those that are missing.
      */
 
     flags = 0;
     keep = 0;
 
-    if (fresh->malformed || fresh->dropped) {
+    if (fresh->n == 0 || fresh->malformed || fresh->dropped) {
         keep = 1;
 
     } else if (!clean) {
-        keep = (fresh->n == 0) || (vanished >= 2 && vanished * 2 > known);
+        keep = (vanished >= 2 && vanished * 2 > known);
     }
 
     for (i = 0; i < use->n; i++) {

@@ -67,7 +67,8 @@ typedef struct {
  * Replaces `use` by what should be in use after the registry answered
  * `fresh`.  clean: the answer continues what was heard before (same index
  * sequence, leader known, nothing filtered by ACLs), so an instance that is
- * missing left on purpose; otherwise it may only have been forgotten.
+ * missing left on purpose; otherwise it may only have been forgotten.  An
+ * empty answer is held for OPAY_PEERS_GRACE in any case.
  * Returns OPAY_PEERS_* bits.
  */
 unsigned opay_peers_merge(opay_peers_t *use, const opay_peers_t *fresh,

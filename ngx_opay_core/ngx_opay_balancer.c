@@ -12,9 +12,11 @@
  */
 
 #include "ngx_opay_discovery.h"
+#include "ngx_opay_http.h"
 
 
 #define NGX_OPAY_BALANCER_TRIES  16
+#define NGX_OPAY_BALANCER_RETRY  2     /* s; a check passes or fails in that */
 
 
 typedef struct {
@@ -195,6 +197,10 @@ ngx_opay_balancer_get(ngx_peer_connection_t *pc, void *data)
         != NGX_OK)
     {
         pc->name = &b->service->name;
+
+        (void) ngx_opay_problem_retry(b->request, OPAY_E_UPSTREAM_UNAVAILABLE,
+                                      "No instance of the service can be "
+                                      "reached.", NGX_OPAY_BALANCER_RETRY);
         return NGX_BUSY;
     }
 

@@ -92,6 +92,12 @@ sub metric {
 
 becomes('502', 'nothing is known');
 
+{
+    my $r = $rig->get("http://127.0.0.1:$edge/");
+    is $r->{headers}{'retry-after'}, 2, '... with Retry-After';
+    like $r->{content}, qr/"code":"upstream_unavailable"/, '... as a problem';
+}
+
 $fake->say(index => 10, list => [e(0, 'passing')]);
 becomes('0', 'an instance appears');
 
@@ -223,8 +229,16 @@ $rig->wait_for('trust', 5, sub {
 $fake->say(index => 9, list => [e(2, 'passing')]);
 becomes('2', 'two of three leave cleanly: believed at once');
 
+# an agent that was restarted takes what it forgot out of the catalogue in
+# good order, and instances register again within seconds
+
 $fake->say(index => 10, list => []);
-becomes('502', 'the last leaves cleanly: believed');
+stays('2', 'the last left, it seems: held all the same', 1);
+is metric('opay_peers{service="demo",state="suspect"}'), 1, '... as a suspect';
+
+$fake->say(index => 11, list => [e(2, 'passing',
+    checks => [{ CheckID => '_node_maintenance', Status => 'critical' }])]);
+becomes('502', 'maintenance of the last is believed');
 
 like OpayRig::file("$rig->{dir}/edge/state/peers-demo"), qr/:$back[2]\b/,
     'the copy on disk keeps who was there last';

@@ -268,27 +268,20 @@ a_clean_departure_is_believed(void **state)
     assert_int_equal(opay_peers_merge(&use, &fresh, 1, 1000),
                      OPAY_PEERS_CHANGED);
     assert_int_equal(use.n, 1);
-
-    test_list(&fresh, 0);
-    assert_int_equal(opay_peers_merge(&use, &fresh, 1, 1000),
-                     OPAY_PEERS_CHANGED);
-    assert_int_equal(use.n, 0);
     assert_int_equal(opay_peers_panic(&use), 0);
 }
 
 
 static void
-an_unclean_empty_answer_is_held_for_a_while(void **state)
+test_empty_answer(int clean)
 {
     unsigned      i;
     opay_peers_t  use, fresh;
 
-    (void) state;
-
     test_list(&use, 1);
     test_list(&fresh, 0);
 
-    assert_int_equal(opay_peers_merge(&use, &fresh, 0, 1000),
+    assert_int_equal(opay_peers_merge(&use, &fresh, clean, 1000),
                      OPAY_PEERS_CHANGED|OPAY_PEERS_HELD);
     assert_int_equal(use.n, 1);
     assert_int_equal(use.peers[0].state, OPAY_PEER_SUSPECT);
@@ -307,6 +300,33 @@ an_unclean_empty_answer_is_held_for_a_while(void **state)
                      OPAY_PEERS_CHANGED);
     assert_int_equal(use.n, 0);
     assert_int_equal(opay_peers_next_expiry(&use), 0);
+}
+
+
+static void
+an_empty_answer_is_held_for_a_while(void **state)
+{
+    (void) state;
+
+    test_empty_answer(0);
+    test_empty_answer(1);
+}
+
+
+static void
+an_instance_under_maintenance_is_not_held(void **state)
+{
+    opay_peers_t  use, fresh;
+
+    (void) state;
+
+    test_list(&use, 1);
+    use.peers[0].state = OPAY_PEER_MAINT;
+    test_list(&fresh, 0);
+
+    assert_int_equal(opay_peers_merge(&use, &fresh, 1, 1000),
+                     OPAY_PEERS_CHANGED);
+    assert_int_equal(use.n, 0);
 }
 
 
@@ -578,7 +598,8 @@ main(void)
         cmocka_unit_test(order_of_entries_does_not_matter),
         cmocka_unit_test(too_many_are_counted),
         cmocka_unit_test(a_clean_departure_is_believed),
-        cmocka_unit_test(an_unclean_empty_answer_is_held_for_a_while),
+        cmocka_unit_test(an_empty_answer_is_held_for_a_while),
+        cmocka_unit_test(an_instance_under_maintenance_is_not_held),
         cmocka_unit_test(most_of_a_service_does_not_vanish_at_once),
         cmocka_unit_test(an_unreadable_entry_keeps_its_instance),
         cmocka_unit_test(a_suspect_gives_way_to_news_of_its_address),
