@@ -446,6 +446,7 @@ opay_relay_run(void *data)
     if (r == NULL) {
         opay_log(OPAY_LOG_ALERT, "relay: cannot start");
         atomic_store(&sc->state->role, OPAY_ROLE_STOPPED);
+        opay_sidecar_fail(sc->state);
         return NULL;
     }
 

@@ -169,6 +169,7 @@ typedef struct {
 typedef struct {
     int64_t                 started;       /* wall clock, ms */
     _Atomic int             stopping;
+    _Atomic int             failed;        /* exit status 1 at the end */
 
     _Atomic int             role;          /* opay_role_e */
     _Atomic int             db_up;
@@ -237,6 +238,10 @@ void opay_sidecar_status_stop(void *status);
 
 int opay_sidecar_stop_init(void);
 void opay_sidecar_stop_raise(opay_sidecar_state_t *st);
+
+/* A thread cannot go on: the process stops, to be started anew. */
+void opay_sidecar_fail(opay_sidecar_state_t *st);
+
 int opay_sidecar_stop_fd(void);
 int opay_sidecar_stopping(void);
 

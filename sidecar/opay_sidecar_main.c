@@ -207,7 +207,7 @@ opay_main_start(opay_sidecar_conf_t *conf)
     curl_global_cleanup();
     opay_log(OPAY_LOG_NOTICE, "stopped");
 
-    return rc;
+    return atomic_load(&state.failed);
 }
 
 

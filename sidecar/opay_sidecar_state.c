@@ -10,6 +10,7 @@
  * microseconds apart.  Only the list of consumer lags is under the mutex.
  */
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -60,6 +61,16 @@ opay_sidecar_stop_raise(opay_sidecar_state_t *st)
     if (write(opay_stop_fd, &one, sizeof(one)) == -1) {
         opay_log(OPAY_LOG_ALERT, "write() to the stop event failed");
     }
+}
+
+
+void
+opay_sidecar_fail(opay_sidecar_state_t *st)
+{
+    atomic_store(&st->failed, 1);
+
+    /* to main's sigwait() */
+    (void) kill(getpid(), SIGTERM);
 }
 
 

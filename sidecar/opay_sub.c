@@ -192,6 +192,8 @@ opay_sub_append(opay_sub_t *sub, rd_kafka_message_t *msg)
 static int
 opay_sub_poll(opay_sub_t *sub, int ms)
 {
+    int                  fatal;
+    char                 text[256];
     rd_kafka_message_t  *msg;
 
     msg = rd_kafka_consumer_poll(sub->rk, ms);
@@ -200,10 +202,17 @@ opay_sub_poll(opay_sub_t *sub, int ms)
     }
 
     if (msg->err) {
-        opay_log(OPAY_LOG_INFO, "subscriber: %s",
+        fatal = rd_kafka_fatal_error(sub->rk, text, sizeof(text)) != 0;
+        opay_log(fatal ? OPAY_LOG_ALERT : OPAY_LOG_INFO, "subscriber: %s",
                  rd_kafka_message_errstr(msg));
         rd_kafka_message_destroy(msg);
-        return 1;
+
+        /* such as another process with the same instance_id */
+        if (fatal) {
+            opay_sidecar_fail(sub->state);
+        }
+
+        return !fatal;
     }
 
     if (opay_sub_append(sub, msg) == OPAY_OK) {
@@ -589,6 +598,7 @@ opay_sub_run(void *data)
         || opay_sub_subscribe(&sub) != OPAY_OK)
     {
         opay_log(OPAY_LOG_ALERT, "subscriber: cannot start");
+        opay_sidecar_fail(sub.state);
 
     } else {
         while (!opay_sidecar_stopping()) {
