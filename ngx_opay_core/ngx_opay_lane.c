@@ -16,7 +16,10 @@
  * queued, and meets the first one's record.
  *
  * The queue is bounded by count (push fails: 503 at once) and by time (a call
- * that waited longer than opay_pool's wait= is answered 503 unexecuted).
+ * that waited longer than opay_pool's wait= is answered 503 unexecuted, by a
+ * timer when every slot is stuck).  Neither bound applies to jobs, of which
+ * there are few, nor to calls that have written or asked somebody already:
+ * what they have begun must not be lost.
  *
  * Event loop only, but for ngx_opay_lane_thread(), which runs in the pool and
  * touches the batch, its calls, and that thread's database connection.
@@ -60,12 +63,18 @@ struct ngx_opay_lane_s {
     ngx_queue_t             waiting;    /* kinds, longest wait first */
     ngx_queue_t             spare;      /* batches */
     ngx_event_t             dispatch;
+    ngx_event_t             expiry;
+    ngx_connection_t        dummy;      /* what a timer's data is logged as */
 };
+
+
+#define ngx_opay_lane_bounds(w)  ((w)->r != NULL && !(w)->begun)
 
 
 static ngx_opay_kind_t *ngx_opay_lane_kind(ngx_opay_lane_t *lane,
     ngx_opay_work_t *w);
 static void ngx_opay_lane_dispatch(ngx_event_t *ev);
+static void ngx_opay_lane_timer(ngx_event_t *ev);
 static void ngx_opay_lane_expire(ngx_opay_lane_t *lane, ngx_opay_kind_t *kind);
 static void ngx_opay_lane_fill(ngx_opay_lane_t *lane, ngx_opay_kind_t *kind,
     ngx_opay_batch_t *b);
@@ -95,6 +104,15 @@ ngx_opay_lane_create(ngx_cycle_t *cycle, ngx_opay_run_t *run,
     lane->dispatch.log = cycle->log;
     lane->dispatch.handler = ngx_opay_lane_dispatch;
 
+    /* who waits holds the worker by himself: see ngx_opay_task.c */
+
+    lane->dummy.fd = (ngx_socket_t) -1;
+    lane->dummy.data = lane;
+    lane->expiry.data = &lane->dummy;
+    lane->expiry.log = cycle->log;
+    lane->expiry.handler = ngx_opay_lane_timer;
+    lane->expiry.cancelable = 1;
+
     ngx_queue_init(&lane->waiting);
     ngx_queue_init(&lane->spare);
 
@@ -123,7 +141,7 @@ ngx_opay_lane_push(ngx_opay_lane_t *lane, ngx_opay_work_t *w)
 {
     ngx_opay_kind_t  *kind;
 
-    if (lane->backlog >= lane->conf->queue) {
+    if (lane->backlog >= lane->conf->queue && ngx_opay_lane_bounds(w)) {
         return NGX_ERROR;
     }
 
@@ -140,6 +158,10 @@ ngx_opay_lane_push(ngx_opay_lane_t *lane, ngx_opay_work_t *w)
 
     ngx_queue_insert_tail(&kind->works, &w->queue);
     lane->backlog++;
+
+    if (ngx_opay_lane_bounds(w) && !lane->expiry.timer_set) {
+        ngx_add_timer(&lane->expiry, lane->conf->wait + 1);
+    }
 
     ngx_post_event(&lane->dispatch, &ngx_posted_events);
 
@@ -222,6 +244,45 @@ ngx_opay_lane_dispatch(ngx_event_t *ev)
 }
 
 
+static void
+ngx_opay_lane_timer(ngx_event_t *ev)
+{
+    ngx_msec_t         left, next;
+    ngx_queue_t       *q;
+    ngx_connection_t  *c;
+    ngx_opay_lane_t   *lane;
+    ngx_opay_kind_t   *kind;
+    ngx_opay_work_t   *w;
+
+    c = ev->data;
+    lane = c->data;
+    next = 0;
+
+    for (kind = lane->kinds; kind; kind = kind->next) {
+
+        ngx_opay_lane_expire(lane, kind);
+
+        if (kind->n == 0) {
+            continue;
+        }
+
+        q = ngx_queue_head(&kind->works);
+        w = ngx_queue_data(q, ngx_opay_work_t, queue);
+
+        if (ngx_opay_lane_bounds(w)) {
+            left = w->queued + lane->conf->wait + 1 - ngx_current_msec;
+            next = (next == 0) ? left : ngx_min(next, left);
+        }
+    }
+
+    /* an answer may have let the next request of its connection in */
+
+    if (next && !ev->timer_set) {
+        ngx_add_timer(ev, next);
+    }
+}
+
+
 /* Answers what has waited too long; oldest first, so it stops early. */
 
 static void
@@ -237,9 +298,8 @@ ngx_opay_lane_expire(ngx_opay_lane_t *lane, ngx_opay_kind_t *kind)
 
         if ((ngx_msec_int_t) (ngx_current_msec - w->queued)
             <= (ngx_msec_int_t) lane->conf->wait
-            || w->r == NULL || w->step > 0)
+            || !ngx_opay_lane_bounds(w))
         {
-            /* later steps and jobs have done work that must not be lost */
             break;
         }
 

@@ -61,6 +61,14 @@ ngx_opay_work_next(ngx_opay_work_t *w)
 
     while (call->status == 0) {
 
+        if (w->step != (ngx_uint_t) -1) {
+            step = &w->steps[w->step];
+
+            if (step->lane == NGX_OPAY_WRITE || step->lane == NGX_OPAY_ASYNC) {
+                w->begun = 1;
+            }
+        }
+
         w->step++;
         step = &w->steps[w->step];
 

@@ -33,6 +33,7 @@ struct ngx_opay_work_s {
     ngx_uint_t              step;      /* index of the current one */
     unsigned                idem;      /* NGX_OPAY_EXEC_* of this step */
     ngx_uint_t              flags;     /* of the route */
+    ngx_uint_t              begun;     /* a WRITE or ASYNC step has run */
 
     ngx_queue_t             queue;     /* in its kind, while waiting */
     ngx_msec_t              queued;    /* ngx_current_msec at the push */
@@ -63,7 +64,7 @@ void ngx_opay_work_next(ngx_opay_work_t *w);
 ngx_opay_lane_t *ngx_opay_lane_create(ngx_cycle_t *cycle, ngx_opay_run_t *run,
     ngx_opay_pool_conf_t *conf, ngx_opay_lane_e lane);
 
-/* NGX_ERROR: the queue is full. */
+/* NGX_ERROR: the queue is full, and w is one that may be refused. */
 ngx_int_t ngx_opay_lane_push(ngx_opay_lane_t *lane, ngx_opay_work_t *w);
 
 ngx_uint_t ngx_opay_lane_backlog(ngx_opay_lane_t *lane);
