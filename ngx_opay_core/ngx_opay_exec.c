@@ -20,7 +20,8 @@
  * Tries, pauses and settling end when the run's time is over: a thread that
  * is stuck helps nobody.
  *
- * Nothing here outlives ngx_opay_exec_run().
+ * Nothing here outlives ngx_opay_exec_run(), but for the time of the last line
+ * about a database that is away: every batch of an outage would say it.
  */
 
 #include "ngx_opay_exec.h"
@@ -30,6 +31,7 @@
 #define NGX_OPAY_EXEC_TRIES   3
 #define NGX_OPAY_EXEC_BUDGET  10000    /* ms; no new try after it */
 #define NGX_OPAY_EXEC_SETTLE  3000     /* ms; to find out about a commit */
+#define NGX_OPAY_EXEC_QUIET   10000    /* ms; between lines about an outage */
 
 
 typedef struct {
@@ -70,6 +72,11 @@ static void ngx_opay_exec_fail(ngx_opay_exec_t *x, opay_db_rc_t rc);
 static ngx_uint_t ngx_opay_exec_time(ngx_opay_exec_t *x);
 static void ngx_opay_exec_pause(void);
 static ngx_uint_t ngx_opay_exec_distinct(opay_call_t **calls, size_t n);
+static ngx_uint_t ngx_opay_exec_level(opay_db_rc_t rc);
+
+
+/* monotonic, ms; of all threads */
+static ngx_atomic_t  ngx_opay_exec_said;
 
 
 void
@@ -516,13 +523,13 @@ ngx_opay_exec_unknown(ngx_opay_exec_t *x, opay_call_t *call)
 static void
 ngx_opay_exec_fail(ngx_opay_exec_t *x, opay_db_rc_t rc)
 {
-    size_t        i;
-    ngx_uint_t    ours, level;
+    size_t      i;
+    ngx_uint_t  ours;
 
     ours = rc != OPAY_DB_RETRY && rc != OPAY_DB_LOST && rc != OPAY_DB_DOWN;
-    level = rc == OPAY_DB_RETRY ? NGX_LOG_WARN : NGX_LOG_ERR;
 
-    ngx_log_error(level, x->log, 0, "opay: \"%s\" failed: %s, %ui: %s",
+    ngx_log_error(ngx_opay_exec_level(rc), x->log, 0,
+                  "opay: \"%s\" failed: %s, %ui: %s",
                   x->step->name, opay_db_rc_name(rc),
                   (ngx_uint_t) opay_db_errno(x->db), opay_db_error(x->db));
 
@@ -540,6 +547,34 @@ ngx_opay_exec_fail(ngx_opay_exec_t *x, opay_db_rc_t rc)
                        "try again shortly.");
         x->left[i]->retry_after = 1;
     }
+}
+
+
+/* An outage is an error now and then, and information in between. */
+
+static ngx_uint_t
+ngx_opay_exec_level(opay_db_rc_t rc)
+{
+    ngx_atomic_uint_t  now, said;
+
+    if (rc == OPAY_DB_RETRY) {
+        return NGX_LOG_WARN;
+    }
+
+    if (rc != OPAY_DB_DOWN && rc != OPAY_DB_LOST) {
+        return NGX_LOG_ERR;
+    }
+
+    now = (ngx_atomic_uint_t) opay_mono_ms();
+    said = ngx_opay_exec_said;
+
+    if ((said && now - said < NGX_OPAY_EXEC_QUIET)
+        || !ngx_atomic_cmp_set(&ngx_opay_exec_said, said, now))
+    {
+        return NGX_LOG_INFO;
+    }
+
+    return NGX_LOG_ERR;
 }
 
 

@@ -32,6 +32,7 @@ static void ngx_opay_job_arm(ngx_opay_job_run_t *jr, ngx_msec_t delay);
 static void ngx_opay_job_timer(ngx_event_t *ev);
 static void ngx_opay_job_start(ngx_opay_job_run_t *jr);
 static void ngx_opay_job_done(ngx_opay_work_t *w);
+static void ngx_opay_job_ready(ngx_opay_work_t *w);
 static opay_db_rc_t ngx_opay_job_probe(opay_db_t *db, opay_call_t **calls,
     size_t n);
 
@@ -185,15 +186,12 @@ ngx_opay_job_start(ngx_opay_job_run_t *jr)
 static void
 ngx_opay_job_done(ngx_opay_work_t *w)
 {
-    ngx_opay_run_t      *run;
     ngx_opay_job_run_t  *jr;
 
     jr = w->data;
-    run = w->run;
 
     if (jr->job == &ngx_opay_probe_job) {
-        run->ready = (w->call.status == 200);
-        run->ready_at = ngx_current_msec;
+        ngx_opay_job_ready(w);
     }
 
     jr->active = 0;
@@ -203,6 +201,36 @@ ngx_opay_job_done(ngx_opay_work_t *w)
     opay_arena_destroy(w->call.arena);
 }
 
+
+/* Says what has changed, once. */
+
+static void
+ngx_opay_job_ready(ngx_opay_work_t *w)
+{
+    ngx_uint_t       ready;
+    ngx_opay_run_t  *run;
+
+    run = w->run;
+    ready = (w->call.status == 200);
+
+    if (!ready && (run->ready || run->ready_at == 0)) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "opay: the database of \"%s\" is away: %s",
+                      run->conf->service->name,
+                      w->call.detail ? w->call.detail : "not available");
+
+    } else if (ready && !run->ready) {
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "opay: the database of \"%s\" answers",
+                      run->conf->service->name);
+    }
+
+    run->ready = ready;
+    run->ready_at = ngx_current_msec;
+}
+
+
+/* An outage is this one's finding, no failure of the step. */
 
 static opay_db_rc_t
 ngx_opay_job_probe(opay_db_t *db, opay_call_t **calls, size_t n)
@@ -215,6 +243,11 @@ ngx_opay_job_probe(opay_db_t *db, opay_call_t **calls, size_t n)
 
     if (rc == OPAY_DB_OK) {
         opay_call_reply(calls[0], 200, (opay_str_t) opay_str_null);
+
+    } else if (rc == OPAY_DB_DOWN) {
+        opay_call_fail(calls[0], OPAY_E_UNAVAILABLE,
+                       opay_arena_strdup(calls[0]->arena, opay_db_error(db)));
+        rc = OPAY_DB_OK;
     }
 
     return rc;
