@@ -134,5 +134,8 @@ char *ngx_opay_init_main_conf(ngx_conf_t *cf, void *conf);
 void *ngx_opay_create_srv_conf(ngx_conf_t *cf);
 char *ngx_opay_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child);
 
+/* ngx_opay_db_conf.c */
+char *ngx_opay_db_conf(ngx_conf_t *cf, ngx_opay_srv_conf_t *conf);
+
 
 #endif /* _NGX_OPAY_CONF_H_INCLUDED_ */

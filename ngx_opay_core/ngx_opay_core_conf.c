@@ -14,7 +14,6 @@ static char *ngx_opay_check_steps(ngx_conf_t *cf, ngx_opay_srv_conf_t *conf,
     const ngx_opay_step_t *steps);
 static char *ngx_opay_no_pool(ngx_conf_t *cf, ngx_opay_srv_conf_t *conf,
     ngx_opay_lane_e lane);
-static char *ngx_opay_merge_db(ngx_conf_t *cf, ngx_opay_srv_conf_t *conf);
 
 
 static const char  *ngx_opay_lane_names[NGX_OPAY_LANES] = {
@@ -270,6 +269,12 @@ ngx_opay_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_msec_value(conf->hold, prev->hold, 60000);
     ngx_conf_merge_value(conf->problem, prev->problem, 1);
 
+    if (conf->hold == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"opay_shutdown_hold\" must not be 0");
+        return NGX_CONF_ERROR;
+    }
+
     if (conf->service == NULL) {
         return NGX_CONF_OK;
     }
@@ -296,7 +301,7 @@ ngx_opay_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
         }
     }
 
-    return ngx_opay_merge_db(cf, conf);
+    return ngx_opay_db_conf(cf, conf);
 }
 
 
@@ -336,69 +341,6 @@ ngx_opay_no_pool(ngx_conf_t *cf, ngx_opay_srv_conf_t *conf,
                        ngx_opay_lane_names[lane - NGX_OPAY_READ]);
 
     return NGX_CONF_ERROR;
-}
-
-
-static char *
-ngx_opay_merge_db(ngx_conf_t *cf, ngx_opay_srv_conf_t *conf)
-{
-    u_char          *p;
-    ngx_int_t        port;
-    opay_str_t       secret;
-    opay_db_conf_t  *db;
-
-    if (conf->db.len == 0 || conf->db_name.len == 0 || conf->db_user.len == 0)
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"opay_%s\" needs \"opay_db\", \"opay_db_name\" "
-                           "and \"opay_db_user\"", conf->service->name);
-        return NGX_CONF_ERROR;
-    }
-
-    /* strings of the configuration are NUL-terminated */
-
-    db = &conf->db_conf;
-    db->database = (char *) conf->db_name.data;
-    db->user = (char *) conf->db_user.data;
-    db->password = "";
-    db->connect_timeout = conf->db_connect_timeout;
-    db->timeout = conf->db_timeout;
-    db->lock_timeout = conf->db_lock_timeout;
-
-    if (ngx_strncmp(conf->db.data, "unix:", 5) == 0) {
-        db->socket = (char *) conf->db.data + 5;
-
-    } else {
-        p = ngx_strlchr(conf->db.data, conf->db.data + conf->db.len, ':');
-        port = p ? ngx_atoi(p + 1, conf->db.data + conf->db.len - p - 1)
-                 : NGX_ERROR;
-
-        if (port < 1 || port > 65535) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"opay_db\" must be unix:/path or host:port, "
-                               "not \"%V\"", &conf->db);
-            return NGX_CONF_ERROR;
-        }
-
-        *p = '\0';
-        db->host = (char *) conf->db.data;
-        db->port = port;
-    }
-
-    if (conf->db_password_file.len == 0) {
-        return NGX_CONF_OK;
-    }
-
-    if (ngx_opay_conf_secret(cf, "opay_db_password_file",
-                             &conf->db_password_file, &secret)
-        != NGX_CONF_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
-    db->password = secret.data;
-
-    return NGX_CONF_OK;
 }
 
 
@@ -589,6 +531,7 @@ ngx_opay_peers(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_opay_srv_conf_t *oscf = conf;
 
+    size_t       n;
     ngx_str_t   *value, *name;
     ngx_uint_t   i;
 
@@ -606,6 +549,17 @@ ngx_opay_peers(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     value = cf->args->elts;
 
     for (i = 1; i < cf->args->nelts; i++) {
+        n = strspn((char *) value[i].data,
+                   "abcdefghijklmnopqrstuvwxyz0123456789-");
+
+        if (n == 0 || n != value[i].len) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"opay_internal_peers\" takes names as in "
+                               "spiffe://opay/<name>: a-z, 0-9 and \"-\", "
+                               "not \"%V\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
         name = ngx_array_push(oscf->peers);
         if (name == NULL) {
             return NGX_CONF_ERROR;
