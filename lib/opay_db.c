@@ -38,6 +38,7 @@ static opay_db_rc_t opay_db_connect(opay_db_t *db);
 static int opay_db_options(MYSQL *m, const opay_db_conf_t *conf);
 static int opay_db_session(opay_db_t *db);
 static opay_db_rc_t opay_db_simple(opay_db_t *db, const char *sql);
+static int opay_db_interrupted(unsigned err);
 
 
 static pthread_once_t   opay_db_once = PTHREAD_ONCE_INIT;
@@ -294,9 +295,23 @@ opay_db_ready(opay_db_t *db)
 }
 
 
+/*
+ * KILL QUERY and time limits: the server may say so when it has committed
+ * already.
+ */
+
+static int
+opay_db_interrupted(unsigned err)
+{
+    return err == 1317 || err == 1969 || err == 3024;
+}
+
+
 static opay_db_rc_t
 opay_db_simple(opay_db_t *db, const char *sql)
 {
+    db->err = 0;
+
     if (mysql_real_query(db->mysql, sql, strlen(sql)) == 0) {
         return OPAY_DB_OK;
     }
@@ -389,7 +404,8 @@ opay_db_commit(opay_db_t *db)
 
         rc = opay_db_simple(db, "COMMIT");
 
-        if (rc == OPAY_DB_LOST) {
+        if (rc == OPAY_DB_LOST || opay_db_interrupted(db->err)) {
+            opay_db_drop(db);
             rc = OPAY_DB_UNKNOWN;
 
         } else if (rc != OPAY_DB_OK) {
