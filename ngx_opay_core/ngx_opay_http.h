@@ -59,6 +59,10 @@ ngx_int_t ngx_opay_problem_retry(ngx_http_request_t *r, opay_code_e code,
 ngx_table_elt_t *ngx_opay_header_in(ngx_http_request_t *r, const char *name,
     size_t len);
 
+/* Is there another one of the same name? */
+ngx_uint_t ngx_opay_header_again(ngx_http_request_t *r,
+    ngx_table_elt_t *first);
+
 /* Adds a response header; key and value must live as long as r->pool. */
 ngx_int_t ngx_opay_header_out(ngx_http_request_t *r, const char *key,
     size_t klen, const char *value, size_t vlen);

@@ -5,6 +5,8 @@
 #include "opay_trace.h"
 
 
+static ngx_opay_ctx_t *ngx_opay_ctx_find(ngx_http_request_t *r);
+static void ngx_opay_ctx_cleanup(void *data);
 static void ngx_opay_ctx_request_id(ngx_http_request_t *r,
     ngx_opay_ctx_t *ctx);
 static ngx_int_t ngx_opay_reply_headers(ngx_http_request_t *r,
@@ -14,9 +16,10 @@ static ngx_int_t ngx_opay_reply_headers(ngx_http_request_t *r,
 ngx_opay_ctx_t *
 ngx_opay_ctx_get(ngx_http_request_t *r)
 {
-    opay_str_t        in;
-    ngx_opay_ctx_t   *ctx;
-    ngx_table_elt_t  *h;
+    opay_str_t           in;
+    ngx_opay_ctx_t      *ctx;
+    ngx_table_elt_t     *h;
+    ngx_pool_cleanup_t  *cln;
 
     r = r->main;
 
@@ -25,11 +28,22 @@ ngx_opay_ctx_get(ngx_http_request_t *r)
         return ctx;
     }
 
-    ctx = ngx_pcalloc(r->pool, sizeof(ngx_opay_ctx_t));
-    if (ctx == NULL) {
+    if ((r->internal || r->filter_finalize)
+        && (ctx = ngx_opay_ctx_find(r)) != NULL)
+    {
+        ngx_http_set_ctx(r, ctx, ngx_opay_core_module);
+        return ctx;
+    }
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_opay_ctx_t));
+    if (cln == NULL) {
         return NULL;
     }
 
+    cln->handler = ngx_opay_ctx_cleanup;
+
+    ctx = cln->data;
+    ngx_memzero(ctx, sizeof(ngx_opay_ctx_t));
     ctx->series = -1;
 
     ngx_opay_ctx_request_id(r, ctx);
@@ -48,6 +62,43 @@ ngx_opay_ctx_get(ngx_http_request_t *r)
     ngx_http_set_ctx(r, ctx, ngx_opay_core_module);
 
     return ctx;
+}
+
+
+/*
+ * nginx forgets all contexts on an internal redirect and when a filter turns
+ * an answer into an error page.  It is still the same request: its id, trace,
+ * identity and metrics row stay.  What was about to be sent does not.
+ */
+
+static ngx_opay_ctx_t *
+ngx_opay_ctx_find(ngx_http_request_t *r)
+{
+    ngx_opay_ctx_t      *ctx;
+    ngx_pool_cleanup_t  *cln;
+
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
+
+        if (cln->handler == ngx_opay_ctx_cleanup) {
+            ctx = cln->data;
+            ctx->own_reply = 0;
+            ctx->replace = 0;
+            ctx->replaced = 0;
+
+            return ctx;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* A mark to be found by; the pool frees the rest. */
+
+static void
+ngx_opay_ctx_cleanup(void *data)
+{
+    (void) data;
 }
 
 
@@ -78,7 +129,9 @@ ngx_opay_ctx_request_id(ngx_http_request_t *r, ngx_opay_ctx_t *ctx)
         }
     }
 
-    (void) opay_random(bytes, 16);
+    if (opay_random(bytes, 16) != OPAY_OK) {
+        ngx_memzero(bytes, 16);
+    }
 
     p = ngx_hex_dump((u_char *) ctx->request_id, bytes, 16);
     *p = '\0';
@@ -114,6 +167,32 @@ ngx_opay_header_in(ngx_http_request_t *r, const char *name, size_t len)
             return &h[i];
         }
     }
+}
+
+
+ngx_uint_t
+ngx_opay_header_again(ngx_http_request_t *r, ngx_table_elt_t *first)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (&h[i] != first && h[i].key.len == first->key.len
+                && ngx_strncasecmp(h[i].key.data, first->key.data,
+                                   first->key.len)
+                   == 0)
+            {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
 }
 
 

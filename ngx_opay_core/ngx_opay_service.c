@@ -600,10 +600,12 @@ ngx_opay_service_idem(ngx_http_request_t *r, ngx_opay_work_t *w,
     key.len = h->value.len;
     key.data = (char *) h->value.data;
 
-    if (opay_idem_prepare(&w->call, key) != OPAY_OK) {
+    if (ngx_opay_header_again(r, h)
+        || opay_idem_prepare(&w->call, key) != OPAY_OK)
+    {
         opay_call_fail(&w->call, OPAY_E_VALIDATION_FAILED,
-                       "Idempotency-Key must be 1 to 255 printable ASCII "
-                       "characters, bare or quoted.");
+                       "Idempotency-Key must be sent once: 1 to 255 "
+                       "printable ASCII characters, bare or quoted.");
     }
 }
 

@@ -29,6 +29,10 @@ ngx_opay_status_handler(ngx_http_request_t *r)
     static u_char  live[] = "{\"status\":\"pass\"}\n";
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
+        if (ngx_opay_header_out(r, "Allow", 5, "GET, HEAD", 9) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
         return ngx_opay_problem_send(r, OPAY_E_METHOD_NOT_ALLOWED, NULL);
     }
 
