@@ -168,4 +168,32 @@ refused("$consul upstream u { opay_discover a; } "
     . join('', map { "opay_watch s$_;" } 1 .. 32),
     qr/more than 32 services are watched/, '33 services');
 
+
+
+# --- no http{} at all, and one process for everything
+
+{
+    my $dir = $rig->nginx_conf('bare', http => '');
+    my $text = OpayRig::file("$dir/nginx.conf");
+    $text =~ s/http \{.*//s;
+    open my $f, '>', "$dir/nginx.conf" or die $!;
+    print $f $text;
+    close $f;
+
+    my ($code, $out) = $rig->nginx_test('bare');
+    is $code, 0, 'the modules load without http{}' or diag $out;
+}
+
+$rig->nginx_start('bare', main => 'master_process off;',
+    http => "$reg; opay_watch b; $server location / { return 204; } }");
+
+ok $rig->wait_for('an answer', 5, sub {
+    $rig->get("http://127.0.0.1:$port/")->{status} == 204;
+}), 'master_process off';
+
+my $took = $rig->nginx_stop('bare', 'QUIT');
+ok defined $took && $took < 3, '... and it ends';
+unlink "$rig->{dir}/t/logs/error.log";
+$rig->logs_clean;
+
 done_testing();

@@ -209,6 +209,30 @@ is join(' ', grep { !/^(one|two)$/ } keys %$seen), '',
 cmp_ok $seen->{two} || 0, '>', 10, 'and there were some';
 
 
+# --- reloads of the gateway itself
+
+$load = load_start();
+@old = $rig->workers('edge');
+
+for (1 .. 5) {
+    my $n = () = $rig->log('edge') =~ /start worker processes/g;
+    $rig->signal('edge', 'HUP');
+    $rig->wait_for('new workers', 10, sub {
+        (() = $rig->log('edge') =~ /start worker processes/g) > $n;
+    });
+}
+
+ok $rig->wait_for('old workers to end', 20, sub {
+    my @now = $rig->workers('edge');
+    my %now = map { $_ => 1 } @now;
+    @now == 2 && !grep { $now{$_} } @old;
+}), 'five reloads leave two workers';
+
+$seen = load_end($load);
+is join(' ', grep { !/^(one|two)$/ } keys %$seen), '',
+    'no request failed meanwhile';
+
+
 # --- kill -9 of an instance: passive ejection until Consul finds out
 
 $rig->nginx_start('one', service_conf('one'));

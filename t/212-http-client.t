@@ -108,6 +108,7 @@ my $pid = peer();
 $rig->nginx_start('probe', workers => 1,
     main => "thread_pool p threads=1;\n", http => <<"END");
     opay_zone 1m;
+    opay_watch peer fallback=127.0.0.1:$peer fallback=127.0.0.1:$none;
     server {
         listen 127.0.0.1:$port;
         opay_db unix:$rig->{dir}/no.sock;
@@ -229,6 +230,18 @@ ask(url => "$url/die", method => 'POST');
 my $after = () = OpayRig::file($log) =~ /POST \/die/g;
 
 is $after - $before, 1, 'a POST goes out once, kept connections or not';
+
+
+# --- an instance of a service
+
+my %picked;
+$picked{ ask(url => 'http://peer.opay.internal/ok',
+             service => 'peer')->{outcome} }++ for 1 .. 10;
+
+is_deeply \%picked, { answered => 5, not_sent => 5 },
+    'instances are picked in turn';
+like ask(url => 'http://x/', service => 'nobody')->{outcome}, qr/^502 /,
+    'a service that is not watched has none';
 
 
 # --- TLS

@@ -14,6 +14,8 @@ static void ngx_opay_probe_http_done(ngx_opay_http_t *h);
 void
 ngx_opay_probe_http(opay_call_t *call)
 {
+    char             *at;
+    ngx_str_t         service;
     const char       *body;
     const char      **headers;
     ngx_opay_http_t  *h;
@@ -27,13 +29,30 @@ ngx_opay_probe_http(opay_call_t *call)
         return;
     }
 
+    service.data = (u_char *) ngx_opay_probe_string(call, "service");
+
+    if (service.data) {
+        service.len = ngx_strlen(service.data);
+        at = opay_arena_alloc(call->arena, NGX_SOCKADDR_STRLEN + 1);
+
+        if (at == NULL || ngx_opay_peer_pick(&service, at) != NGX_OK) {
+            opay_call_fail(call, OPAY_E_UPSTREAM_UNAVAILABLE, "no instance");
+            ngx_opay_call_resume(call);
+            return;
+        }
+
+        h->connect_to = at;
+
+    } else {
+        h->connect_to = ngx_opay_probe_string(call, "connectTo");
+    }
+
     headers[0] = ngx_opay_probe_string(call, "header");
     body = ngx_opay_probe_string(call, "body");
 
     h->arena = call->arena;
     h->method = ngx_opay_probe_string(call, "method");
     h->url = ngx_opay_probe_string(call, "url");
-    h->connect_to = ngx_opay_probe_string(call, "connectTo");
     h->headers = headers;
     h->body = opay_str_of(body);
     h->connect_timeout = ngx_opay_probe_number(call, "connectTimeout", 1000);
