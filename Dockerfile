@@ -42,7 +42,7 @@ COPY --from=build /src/conf /usr/share/opay/conf
 COPY --from=build /src/db /usr/share/opay/db
 
 # the nginx that runs must be the one that the modules were built for
-RUN printf 'load_module modules/ngx_opay_%s_module.so;\n' \
+RUN printf 'load_module /usr/lib/nginx/modules/ngx_opay_%s_module.so;\n' \
         core auth gateway user order payment > /tmp/t.conf \
     && echo 'pid /tmp/t.pid; events {}' >> /tmp/t.conf \
     && nginx -t -c /tmp/t.conf && rm /tmp/t.conf
