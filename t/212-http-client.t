@@ -302,6 +302,38 @@ waitpid $kid, 0;
 is $?, 0, 'a worker that quits waits for the answer';
 ok defined $took && $took < 3, '... and goes then';
 
+
+# --- worker_shutdown_timeout ends what is under way
+
+$rig->nginx_start('short', workers => 1, shutdown => '500ms',
+    main => "thread_pool p threads=1;\n", http => <<"END");
+    server {
+        listen 127.0.0.1:$port;
+        opay_db unix:$rig->{dir}/no.sock;
+        opay_db_name none;
+        opay_db_user none;
+        opay_pool read p;
+        opay_pool write p;
+        opay_pool hash p;
+        opay_probe;
+    }
+END
+
+my $hung = () = OpayRig::file($log) =~ /hang/g;
+$kid = fork // die $!;
+
+if (!$kid) {
+    ask(url => "$url/hang", method => 'POST', timeout => 30000);
+    POSIX::_exit(0);
+}
+
+$rig->wait_for('it to be under way', 5, sub {
+    (() = OpayRig::file($log) =~ /hang/g) > $hung;
+});
+$took = $rig->nginx_stop('short', 'QUIT');
+waitpid $kid, 0;
+ok defined $took && $took < 3, 'worker_shutdown_timeout ends a transfer';
+
 kill 'TERM', $pid;
 waitpid $pid, 0;
 $rig->logs_clean;

@@ -109,7 +109,8 @@ sub modules {
 }
 
 
-# http => text of http{}; main => text before it.  Nothing is started yet.
+# http => text of http{}; main => text before it; shutdown => how long a worker
+# may take to go.  Nothing is started yet.
 
 sub nginx_conf {
     my ($self, $name, %o) = @_;
@@ -129,7 +130,7 @@ $load
 worker_processes $workers;
 pid $dir/nginx.pid;
 error_log $dir/logs/error.log info;
-worker_shutdown_timeout 10s;
+worker_shutdown_timeout @{[ $o{shutdown} || '10s' ]};
 $main
 events { worker_connections 256; }
 http {
