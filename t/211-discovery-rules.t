@@ -20,8 +20,18 @@ my $rig = OpayRig->new;
 my ($edge, $status, $agent, @back) = map { $rig->port } 1 .. 6;
 my $fake = OpayFakeConsul->new($rig->{dir}, $agent);
 
+
+sub token {
+    open my $f, '>', "$rig->{dir}/token" or die $!;
+    print $f "$_[0]\n";
+    close $f;
+    chmod 0644, "$rig->{dir}/token";
+}
+
+token('first-secret');
+
 $rig->nginx_start('edge', workers => 2, http => <<"END");
-    opay_consul http://127.0.0.1:$agent;
+    opay_consul http://127.0.0.1:$agent token_file=$rig->{dir}/token;
     opay_state_dir $rig->{dir}/edge/state;
     upstream demo { opay_discover demo; keepalive 4; }
     server {
@@ -104,11 +114,21 @@ becomes('0', 'an instance appears');
 $fake->say(index => 11, list => [e(0, 'passing'), e(1, 'passing')]);
 becomes('0 1', 'a second one');
 
+# the token is read anew, and never logged
+
+is scalar(grep { !/ first-secret$/ } $fake->asked), 0, 'the token is sent';
+token('second-secret');
+$fake->say(index => 12, list => [e(0, 'passing'), e(1, 'passing')]);
+ok $rig->wait_for('the new token', 5, sub {
+    ($fake->asked)[-1] =~ / second-secret$/;
+}), 'a rotated one takes its place';
+unlike $rig->log('edge'), qr/secret/, 'neither is logged';
+
 # a wake-up that changes nothing is no change
 
 my $changes = metric('opay_peers_changes_total{service="demo"}');
 my $asked = $fake->asked;
-$fake->say(index => 12, list => [e(1, 'passing'), e(0, 'passing')]);
+$fake->say(index => 13, list => [e(1, 'passing'), e(0, 'passing')]);
 $rig->wait_for('the next query', 5, sub { $fake->asked > $asked });
 is metric('opay_peers_changes_total{service="demo"}'), $changes,
     'the same list in another order is not published again';
@@ -116,14 +136,14 @@ is metric('opay_peers_changes_total{service="demo"}'), $changes,
 
 # --- health
 
-$fake->say(index => 13, list => [e(0, 'critical'), e(1, 'passing')]);
+$fake->say(index => 14, list => [e(0, 'critical'), e(1, 'passing')]);
 becomes('1', 'a critical instance gets no requests');
 
-$fake->say(index => 14, list => [e(0, 'critical'), e(1, 'critical')]);
+$fake->say(index => 15, list => [e(0, 'critical'), e(1, 'critical')]);
 becomes('0 1', 'all critical: all are used');
 is metric('opay_peers_panic{service="demo"}'), 1, '... and that is shown';
 
-$fake->say(index => 15, list => [e(0, 'warning'), e(1, 'passing',
+$fake->say(index => 16, list => [e(0, 'warning'), e(1, 'passing',
     checks => [{ CheckID => '_service_maintenance:demo-1',
                  Status => 'critical' }])]);
 becomes('0', 'maintenance gets none, warning does');
@@ -131,7 +151,7 @@ is metric('opay_peers{service="demo",state="maintenance"}'), 1,
     '... and that is shown';
 is metric('opay_peers_panic{service="demo"}'), 0, '... and no panic';
 
-$fake->say(index => 16, list => [
+$fake->say(index => 17, list => [
     e(0, 'passing', service => { Weights => { Passing => 3, Warning => 1 } }),
     e(1, 'passing')]);
 becomes('0 1', 'both are back');
@@ -148,11 +168,11 @@ becomes('0 1', 'both are back');
 my $bad = e(1, 'passing');
 delete $bad->{Service};
 
-$fake->say(index => 17, list => [$bad, e(0, 'passing')]);
+$fake->say(index => 18, list => [$bad, e(0, 'passing')]);
 stays('0 1', 'an entry that lost its Service takes nobody away', 1);
 is metric('opay_peers_malformed_total{service="demo"}'), 1, '... and counts';
 
-$fake->say(index => 18, list => [e(0, 'passing'), e(1, 'passing'),
+$fake->say(index => 19, list => [e(0, 'passing'), e(1, 'passing'),
     e(2, 'passing', service => { Port => 0 })]);
 stays('0 1', 'nor does one without a port', 1);
 

@@ -95,7 +95,7 @@ sub state {
 }
 
 
-# queries so far
+# queries so far: "uri" or "uri token"
 
 sub asked {
     my ($self) = @_;
@@ -112,10 +112,15 @@ sub serve {
     while (defined(my $line = <$c>)) {
 
         my ($uri) = $line =~ /^\S+ (\S+)/;
-        while (defined(my $h = <$c>)) { last if $h =~ /^\r?\n$/ }
+        my $token = '';
+
+        while (defined(my $h = <$c>)) {
+            last if $h =~ /^\r?\n$/;
+            $token = " $1" if $h =~ /^x-consul-token: *(\S+)/i;
+        }
 
         open my $log, '>>', "$self->{file}.log" or die $!;
-        syswrite $log, "$uri\n";
+        syswrite $log, "$uri$token\n";
         close $log;
 
         my ($index) = $uri =~ /index=(\d+)/;
