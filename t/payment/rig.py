@@ -2,8 +2,8 @@
 the order service, tokens and certificates made on the spot.
 
 Environment: OPAY_BUILD (directory with modules/ and bin/, default build),
-OPAY_NGINX, OPAY_PRELOAD (sanitizer runtime), OPAY_TEST_PORT (first of ten
-ports, default 42020), OPAY_TEST_DB_* (tools/with-db.sh sets them).
+OPAY_NGINX, OPAY_PRELOAD (sanitizer runtime), OPAY_TEST_PORT (first port
+to try, default 42020), OPAY_TEST_DB_* (tools/with-db.sh sets them).
 """
 
 import atexit
@@ -16,6 +16,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import tempfile
@@ -26,7 +27,7 @@ import uuid
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get('OPAY_BUILD', ROOT / 'build'))
-PORT = int(os.environ.get('OPAY_TEST_PORT', '42020'))
+PORT = iter(range(int(os.environ.get('OPAY_TEST_PORT', '42020')), 65000))
 NGINX = os.environ.get('OPAY_NGINX') or shutil.which(
     'nginx', path=os.environ['PATH'] + ':/usr/sbin')
 SLOW = 3 if os.environ.get('OPAY_PRELOAD') else 1
@@ -42,6 +43,16 @@ def wait(cond, seconds=20, step=0.05):
         if time.monotonic() > until:
             raise AssertionError('waited %s s' % seconds)
         time.sleep(step)
+
+
+def free_port():
+    """These are ephemeral ports: any connection of this machine may have it."""
+    for port in PORT:
+        try:
+            with socket.create_server(('127.0.0.1', port)):
+                return port
+        except OSError:
+            pass
 
 
 def b64(raw):
@@ -209,12 +220,13 @@ class Rig:
         os.chmod(self.d, 0o755)
         os.mkdir(self.d + '/state')
         self.keys = Keys(self.d)
-        self.port, self.pgsim_port = PORT, PORT + 1
+        self.port, self.pgsim_port = free_port(), free_port()
+        order_port = free_port()
         for name, text in (('password', 'pw'), ('cursor.key', '5a' * 32),
                            ('pgsim.key', 'test_sk_rig')):
             pathlib.Path(self.d, name).write_text(text + '\n')
         self.grant()
-        self.orders = Orders(self.keys, PORT + 2)
+        self.orders = Orders(self.keys, order_port)
         self.pgsim = self.nginx = None
         self.tokens = {}
         self.files = []
@@ -223,7 +235,7 @@ class Rig:
         self.conf = self.d + '/nginx.conf'
         pathlib.Path(self.conf).write_text(CONF % {
             'build': BUILD, 'd': self.d, 'port': self.port,
-            'order': PORT + 2, 'pgsim': self.pgsim_port,
+            'order': order_port, 'pgsim': self.pgsim_port,
             'socket': os.environ['OPAY_TEST_DB_SOCKET']})
         self.start_nginx()
 
@@ -250,13 +262,22 @@ class Rig:
         return f
 
     def start_pgsim(self):
+        self.spawn_pgsim()
+
+        def ready():
+            if self.pgsim.poll() is not None:
+                self.spawn_pgsim()
+            return self.up(self.pgsim_port)
+
+        wait(ready)
+
+    def spawn_pgsim(self):
         self.pgsim = subprocess.Popen(
             [str(BUILD / 'bin/pgsim'), '--listen',
              '127.0.0.1:%d' % self.pgsim_port, '--db',
              self.d + '/ledger.db', '--secret-file', self.d + '/pgsim.key',
              '--hold', '5', '--session-ttl', '3'],
             stdout=subprocess.DEVNULL, stderr=self.append('pgsim.log'))
-        wait(lambda: self.up(self.pgsim_port))
 
     def stop_pgsim(self):
         self.pgsim.terminate()

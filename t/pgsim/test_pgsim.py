@@ -21,7 +21,7 @@ import uuid
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PGSIM = os.environ.get('PGSIM', str(ROOT / 'build/bin/pgsim'))
-PORT = int(os.environ.get('PGSIM_PORT', '42000'))
+PORTS = iter(range(int(os.environ.get('PGSIM_PORT', '42000')), 65000))
 SECRET = 'test_sk_0123456789'
 
 
@@ -29,9 +29,19 @@ def oid():
     return str(uuid.uuid4())
 
 
+def free_port():
+    """These are ephemeral ports: any connection of this machine may have it."""
+    for port in PORTS:
+        try:
+            with socket.create_server(('127.0.0.1', port)):
+                return port
+        except OSError:
+            pass
+
+
 class Sim:
-    def __init__(self, port=PORT, **options):
-        self.port = port
+    def __init__(self, **options):
+        self.port = free_port()
         self.dir = tempfile.mkdtemp(prefix='pgsim-')
         self.secret = os.path.join(self.dir, 'secret')
         self.options = {'hold': '5', 'session_ttl': '1', **options}
@@ -60,8 +70,13 @@ class Sim:
             except OSError:
                 pass
 
-            if self.proc.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(self.proc.stderr.read().decode())
+            if time.monotonic() > deadline:
+                raise RuntimeError(self.proc.communicate()[1].decode())
+
+            if self.proc.poll() is not None:
+                self.proc.communicate()
+                self.proc = subprocess.Popen(self.args(),
+                                             stderr=subprocess.PIPE)
 
             time.sleep(0.02)
 
@@ -393,7 +408,7 @@ class Tokens(Base):
         self.assertEqual(self.sim.ledger(o)['approvals'], [])
 
     def test_silence_ends_with_the_hold(self):
-        sim = Sim(PORT + 1, hold='0.3')
+        sim = Sim(hold='0.3')
         start = time.monotonic()
         self.lost(lambda: sim.confirm(oid(), 'tok_timeout_charged'))
         self.assertGreater(time.monotonic() - start, 0.25)
@@ -494,7 +509,7 @@ class Faults(Base):
 
 class Life(unittest.TestCase):
     def test_kill_9_keeps_every_answer(self):
-        sim = Sim(PORT + 2)
+        sim = Sim()
         answered, stop = [], threading.Event()
         lock = threading.Lock()
 
@@ -532,7 +547,7 @@ class Life(unittest.TestCase):
         self.assertEqual(sim.close(), 0)
 
     def test_term_ends_held_connections(self):
-        sim = Sim(PORT + 3, hold='600')
+        sim = Sim(hold='600')
 
         def hang():
             try:
@@ -562,7 +577,8 @@ class Life(unittest.TestCase):
             secret, db = d + '/secret', d + '/db'
             pathlib.Path(secret).write_text(SECRET)
             pathlib.Path(d, 'empty').touch()
-            at = ['--listen', '127.0.0.1:%d' % (PORT + 4)]
+            port = free_port()
+            at = ['--listen', '127.0.0.1:%d' % port]
             self.refused([], '--listen')
             self.refused(at, '--db')
             self.refused(at + ['--db', db], '--secret-file')
@@ -581,7 +597,7 @@ class Life(unittest.TestCase):
             self.refused(at + good + ['--bogus'], 'bogus')
             self.refused(at + ['--secret-file', secret, '--db', d + '/no/db'],
                          '--db')
-            with socket.create_server(('127.0.0.1', PORT + 4)):
+            with socket.create_server(('127.0.0.1', port)):
                 self.refused(at + good, 'cannot listen')
 
 
