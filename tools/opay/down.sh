@@ -21,21 +21,44 @@ fi
 
 pid=$(ctl pid)
 gone() { ! kill -0 "$pid" 2> /dev/null; }
-stopped() { [ "$(state_of "$1")" != STOPPING ] \
-            && [ "$(state_of "$1")" != RUNNING ]; }
 
-for name in $(programs | tac); do
-    case $(state_of "$name") in
-        RUNNING | STARTING | BACKOFF | STOPPING) ;;
-        *) continue ;;
-    esac
+# stop LABEL NAME...: all at once, each given its own time by supervisor
+stop() {
+    local label=$1 name known
+    local running=()
+    shift
 
-    step "stop $name" "$LOG/$name.log"
-    ctl stop "$name" > /dev/null 2>&1 || true
-    until_ok 90 stopped "$name" || step_fail
-    rm -f "$RUN/$name.group" "$RUN/$name.started"
+    known=$(states)
+
+    for name in "$@"; do
+        case $(state_in "$known" "$name") in
+            RUNNING | STARTING | BACKOFF | STOPPING) running+=("$name") ;;
+        esac
+    done
+
+    [ ${#running[@]} -gt 0 ] || return 0
+    step "stop $label" "$LOG/supervisord.log"
+
+    for name in "${running[@]}"; do
+        ctl stop "$name" > /dev/null 2>&1 &
+    done
+    wait
+
+    known=$(states)
+
+    for name in "${running[@]}"; do
+        [ "$(state_in "$known" "$name")" != RUNNING ] \
+            || step_fail "$name does not stop"
+        rm -f "$RUN/$name.group" "$RUN/$name.started"
+    done
+
     step_ok
-done
+}
+
+stop gateway gateway
+stop services $services
+stop sidecars $(printf 'sidecar-%s\n' $services)
+stop engines pgsim kafka consul mariadb
 
 ctl shutdown > /dev/null
 until_ok 30 gone || die "supervisord ($pid) does not end"

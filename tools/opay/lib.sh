@@ -19,8 +19,10 @@ die() { warn "$@"; exit 1; }
 
 # Settings: environment, then ./opay.env, then what the last `up` used.
 
-settings="OPAY_PORT_OFFSET OPAY_KAFKA OPAY_CONSUL OPAY_MYSQL OPAY_MYSQL_ADMIN
-          OPAY_LISTEN OPAY_WORKERS OPAY_PARTS"
+settings="OPAY_PORT_OFFSET OPAY_KAFKA OPAY_KAFKA_DEV OPAY_CONSUL OPAY_MYSQL
+          OPAY_MYSQL_ADMIN OPAY_LISTEN OPAY_WORKERS OPAY_PARTS OPAY_IP_RATE
+          OPAY_IP_BURST OPAY_LOG_LEVEL OPAY_PROVIDER_URL OPAY_ISSUER
+          OPAY_AUDIENCE"
 
 load_settings() {
     local file name value
@@ -151,9 +153,14 @@ supervised() {
     [ -S "$RUN/supervisor.sock" ] && ctl pid > /dev/null 2>&1
 }
 
-state_of() {
-    { ctl status "$1" 2> /dev/null || true; } | awk '{print $2}'
-}
+# "NAME STATE ..." lines of all; supervisorctl exits non-zero when one is not
+# running, and takes a while to start: ask once, not once for each.
+states() { ctl status 2> /dev/null || true; }
+
+# state_in STATES NAME
+state_in() { awk -v n="$2" '$1 == n { print $2 }' <<< "$1"; }
+
+state_of() { state_in "$(states)" "$1"; }
 
 
 # Steps: "name ... ok (1.2 s)".  A failing step names its log and a remedy.

@@ -107,8 +107,7 @@ owner_of() {
 check_ports() {
     local name port bad=0 running
 
-    # supervisorctl exits non-zero when a program is not running
-    running=" $({ ctl status 2> /dev/null || true; } | awk '
+    running=" $(states | awk '
         $2 == "RUNNING" || $2 == "STARTING" { print $1 }' | tr '\n' ' ') "
 
     for name in $(programs); do
@@ -178,7 +177,7 @@ start_one() {
 
     want=$(fingerprint "$name")
 
-    case $(state_of "$name") in
+    case $(state_in "$known" "$name") in
         RUNNING | STARTING)
             [ "$want" != "$(cat "$RUN/$name.started" 2> /dev/null)" ] || return 0
             ctl stop "$name" > /dev/null ;;
@@ -191,12 +190,14 @@ start_one() {
 
 # start GROUP-LABEL SECONDS NAME...: all at once, then each until ready
 start() {
-    local label=$1 seconds=$2 name
+    local label=$1 seconds=$2 name known
     shift 2
 
     [ $# -gt 0 ] || return 0
     restarted=
     step "$label" "$LOG/$1.log"
+
+    known=$(states)
 
     for name in "$@"; do
         start_one "$name"
