@@ -558,6 +558,12 @@ ngx_opay_service_bytes(ngx_http_request_t *r, size_t max, opay_str_t *body)
             continue;
         }
 
+        /* the end of a body that is empty or chunked is a buffer of nothing */
+
+        if (!b->in_file) {
+            continue;
+        }
+
         n = ngx_buf_size(b);
         got = ngx_read_file(b->file, p, n, b->file_pos);
 
