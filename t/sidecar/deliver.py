@@ -183,15 +183,21 @@ def test_parked():
             and s.metric("opay_parked_events") == 2), "the metrics show it")
     ok(wait(lambda: int(db.one("SELECT MAX(attempts) FROM parked_events",
                                "opay_order")) > 2), "it is tried again")
+    other = new_id()
     broker.event("order-events", bad, 4)
-    ok(wait(lambda: parked() == 3), "later events of the key go behind")
-    equal(versions(svc, bad), [1], "nothing of the key got through")
+    broker.event("order-events", other, 1, key=bad)
+    ok(wait(lambda: parked() == 4), "later events of the key go behind",
+       parked())
+    equal((versions(svc, bad), versions(svc, other)), ([1], []),
+          "nothing of the key got through, whatever its aggregate")
     s.stop()
     s.start()
     wait(lambda: s.metric("opay_consumer_partitions"), 30)
     svc.refuse.clear()
     ok(wait(lambda: parked() == 0), "parked events go when they take effect")
-    equal(versions(svc, bad), [1, 2, 3, 4], "in order, after a restart too")
+    equal([(a, v) for k, a, v in svc.applied if k == bad],
+          [(bad, 1), (bad, 2), (bad, 3), (bad, 4), (other, 1)],
+          "in order, after a restart too")
     broker.event("order-events", bad, 5)
     ok(wait(lambda: versions(svc, bad) == [1, 2, 3, 4, 5]),
        "the key flows again")

@@ -2,8 +2,9 @@
 service over mTLS, and ok/not ok lines.
 
 Environment: OPAY_BUILD (directory with bin/), OPAY_TEST_PORT (first of 50
-ports, default 41000), OPAY_TEST_KAFKA (directory of Kafka's jars: the real
-broker instead of kafka-dev), OPAY_TEST_KEEP=1 (keep the temporary files).
+ports, default 24100; below those the kernel hands out to clients),
+OPAY_TEST_KAFKA (directory of Kafka's jars: the real broker instead of
+kafka-dev), OPAY_TEST_KEEP=1 (keep the temporary files).
 """
 
 import atexit
@@ -27,7 +28,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 BIN = os.path.join(os.environ.get("OPAY_BUILD", os.path.join(ROOT, "build")),
                    "bin")
-PORT = int(os.environ.get("OPAY_TEST_PORT", "41000"))
+PORT = int(os.environ.get("OPAY_TEST_PORT", "24100"))
 JARS = os.environ.get("OPAY_TEST_KAFKA")
 SLOW = 3 if "asan" in BIN else 1
 
