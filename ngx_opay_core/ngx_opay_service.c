@@ -468,9 +468,7 @@ ngx_opay_service_body_handler(ngx_http_request_t *r)
         return;
     }
 
-    ngx_opay_task_hold(w, route->steps[0].lane == NGX_OPAY_READ);
-
-    ngx_opay_work_start(w);
+    ngx_opay_task_run(w, route->steps[0].lane == NGX_OPAY_READ);
 }
 
 

@@ -14,7 +14,10 @@
  *     be freed, so it says so and waits on;
  *   - write events may call write_event_handler early: it returns while
  *     r->aio is set;
- *   - one hold per request: blocked is 8 bits wide and there is one timer.
+ *   - one hold per request: blocked is 8 bits wide and there is one timer;
+ *   - work that ends before ngx_opay_task_run() returns ends inside of the
+ *     content handler, whose caller still needs the request: posted requests,
+ *     among them the one that terminates it, are left to that caller.
  *
  * Event loop only.
  */
@@ -22,11 +25,27 @@
 #include "ngx_opay_work.h"
 
 
+static void ngx_opay_task_hold(ngx_opay_work_t *w, ngx_uint_t reads_only);
 static void ngx_opay_task_write_handler(ngx_http_request_t *r);
 static void ngx_opay_task_timeout(ngx_event_t *ev);
 
 
+/* the event loop is inside of ngx_opay_task_run() */
+static ngx_uint_t  ngx_opay_task_inside;
+
+
 void
+ngx_opay_task_run(ngx_opay_work_t *w, ngx_uint_t reads_only)
+{
+    ngx_opay_task_hold(w, reads_only);
+
+    ngx_opay_task_inside++;
+    ngx_opay_work_start(w);
+    ngx_opay_task_inside--;
+}
+
+
+static void
 ngx_opay_task_hold(ngx_opay_work_t *w, ngx_uint_t reads_only)
 {
     ngx_http_request_t  *r;
@@ -78,7 +97,9 @@ ngx_opay_task_release(ngx_opay_work_t *w)
 
     /* r may be gone */
 
-    ngx_http_run_posted_requests(c);
+    if (!ngx_opay_task_inside) {
+        ngx_http_run_posted_requests(c);
+    }
 }
 
 

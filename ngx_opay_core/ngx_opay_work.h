@@ -74,11 +74,12 @@ ngx_uint_t ngx_opay_lane_busy(ngx_opay_lane_t *lane);
 /* ngx_opay_task.c */
 
 /*
- * From here until ngx_opay_task_release() nginx neither frees the request
- * nor lets a worker that was told to quit go.  The caller owns one count of
- * r->main->count, as the handler of ngx_http_read_client_request_body() does.
+ * Starts the work.  From here until ngx_opay_task_release() nginx neither
+ * frees the request nor lets a worker that was told to quit go.  The caller
+ * is the handler of ngx_http_read_client_request_body(): it owns one count of
+ * r->main->count, and nginx runs posted requests when it has returned.
  */
-void ngx_opay_task_hold(ngx_opay_work_t *w, ngx_uint_t reads_only);
+void ngx_opay_task_run(ngx_opay_work_t *w, ngx_uint_t reads_only);
 
 /* Ends the hold and sends the call's reply, when somebody is there for it. */
 void ngx_opay_task_release(ngx_opay_work_t *w);
