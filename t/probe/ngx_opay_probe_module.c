@@ -20,6 +20,7 @@ static opay_db_rc_t ngx_opay_probe_poison(opay_db_t *db, opay_call_t **calls,
 static opay_db_rc_t ngx_opay_probe_use_after_free(opay_db_t *db,
     opay_call_t **calls, size_t n);
 static void ngx_opay_probe_echo(opay_call_t *call);
+static void ngx_opay_probe_etag(opay_call_t *call);
 static void ngx_opay_probe_nothing(opay_call_t *call);
 static void ngx_opay_probe_who(opay_call_t *call);
 static void ngx_opay_probe_peer(opay_call_t *call);
@@ -53,6 +54,13 @@ static ngx_opay_route_t  ngx_opay_probe_routes[] = {
     { "GET", "/t/echo/{a}/and/literal", NGX_OPAY_PUBLIC, 0, 0, NULL,
       { { "probe.literal", NGX_OPAY_INLINE, 1, NULL,
           ngx_opay_probe_peer } } },
+
+    { "GET", "/t/etag", NGX_OPAY_PUBLIC, 0, 0, NULL,
+      { { "probe.etag", NGX_OPAY_INLINE, 1, NULL, ngx_opay_probe_etag } } },
+
+    { "POST", "/t/etag", NGX_OPAY_PUBLIC, 0, 0, NULL,
+      { { "probe.post_etag", NGX_OPAY_INLINE, 1, NULL,
+          ngx_opay_probe_etag } } },
 
     { "GET", "/t/nothing", NGX_OPAY_PUBLIC, 0, 0, NULL,
       { { "probe.nothing", NGX_OPAY_INLINE, 1, NULL,
@@ -96,7 +104,7 @@ static ngx_opay_service_t  ngx_opay_probe_service = {
 static ngx_command_t  ngx_opay_probe_commands[] = {
 
     { ngx_string("opay_probe"),
-      NGX_HTTP_SRV_CONF|NGX_CONF_NOARGS,
+      NGX_HTTP_SRV_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
       ngx_opay_probe,
       0,
       0,
@@ -130,10 +138,26 @@ ngx_module_t  ngx_opay_probe_module = {
 static char *
 ngx_opay_probe(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
+    ngx_str_t   *value;
+    ngx_uint_t   abi;
+
     (void) cmd;
 
-    return ngx_opay_service_attach(cf, NGX_OPAY_ABI, &ngx_opay_probe_service,
-                                   conf);
+    abi = NGX_OPAY_ABI;
+
+    /* "opay_probe abi=99": as if it had been built for another core */
+
+    if (cf->args->nelts == 2) {
+        value = cf->args->elts;
+
+        if (ngx_strncmp(value[1].data, "abi=", 4) != 0) {
+            return "takes abi=N";
+        }
+
+        abi = ngx_atoi(value[1].data + 4, value[1].len - 4);
+    }
+
+    return ngx_opay_service_attach(cf, abi, &ngx_opay_probe_service, conf);
 }
 
 
@@ -213,7 +237,7 @@ ngx_opay_probe_count(opay_db_t *db, opay_call_t **calls, size_t n)
 }
 
 
-/* {"v": n}: the column takes 0..9 only, and each value once */
+/* {"v": n}: the column takes 0..99 only, and each value once */
 
 static opay_db_rc_t
 ngx_opay_probe_poison(opay_db_t *db, opay_call_t **calls, size_t n)
@@ -293,6 +317,14 @@ ngx_opay_probe_echo(opay_call_t *call)
     opay_jw_obj_end(&w);
 
     opay_call_reply(call, 200, opay_jw_result(&w));
+}
+
+
+static void
+ngx_opay_probe_etag(opay_call_t *call)
+{
+    ngx_opay_probe_reply_n(call, "version", 7);
+    opay_call_etag(call, 7);
 }
 
 
