@@ -1,7 +1,7 @@
 #!/bin/bash
 #
-# pgsim, the sidecar on a database and a broker of its own, and the fuzzers'
-# seeds.  Ends with "programs: N passed, N failed".
+# pgsim, the payment service against it, the sidecar on a database and a broker
+# of its own, and the fuzzers' seeds.  Ends with "programs: N passed, N failed".
 
 set -uo pipefail
 
@@ -27,6 +27,14 @@ ok=$(grep -cE '\.\.\. ok$' "$log")
 no=$(grep -cE '\.\.\. (FAIL|ERROR)$' "$log")
 [ $rc -eq 0 ] || [ "$no" -gt 0 ] || no=1
 add pgsim "$ok" "$no"
+
+# the payment service on a database of its own and pgsim
+OPAY_TEST_PORT=18700 timeout 400 tools/with-db.sh python3 t/payment/test_payment.py -v > "$log" 2>&1
+rc=$?
+ok=$(grep -cE '\.\.\. ok$' "$log")
+no=$(grep -cE '\.\.\. (FAIL|ERROR)$' "$log")
+[ $rc -eq 0 ] || [ "$no" -gt 0 ] || no=1
+add payment "$ok" "$no"
 
 # sidecar: ok / not ok
 for t in t/sidecar/*.py; do
