@@ -162,6 +162,31 @@ is_deeply ask(20), { one => 10, two => 10 },
     'the workers share one weighted round';
 
 
+# --- maintenance, as an operator sets it before taking an instance away
+
+for my $what ('service/maintenance/demo-two', 'maintenance') {
+    my $url = $rig->consul . "/v1/agent/$what";
+
+    $rig->http('PUT', "$url?enable=true&reason=test");
+
+    if ($what =~ /two/) {
+        ok $rig->wait_for('two to be left alone', 5, sub { !ask(4)->{two} }),
+            'an instance under maintenance gets no requests';
+        is_deeply ask(10), { one => 10 }, '... while the other serves';
+
+    } else {
+        ok $rig->wait_for('nobody to serve', 5, sub { ask(1)->{502} }),
+            'a node under maintenance gets none at all';
+    }
+
+    $rig->http('PUT', "$url?enable=false");
+
+    ok $rig->wait_for('both in use', 10, sub {
+        my $s = ask(2); $s->{one} && $s->{two}
+    }), '... until it ends';
+}
+
+
 # --- reload keeps the registration, quit ends it
 
 my @old = $rig->workers('one');
