@@ -25,8 +25,11 @@ static ngx_int_t ngx_opay_problem_body_filter(ngx_http_request_t *r,
 static ngx_uint_t ngx_opay_problem_foreign(ngx_http_request_t *r);
 static ngx_int_t ngx_opay_problem_common(ngx_http_request_t *r,
     ngx_opay_ctx_t *ctx);
+static ngx_table_elt_t *ngx_opay_problem_header(ngx_http_request_t *r,
+    const char *name, size_t len);
 static ngx_int_t ngx_opay_problem_challenge(ngx_http_request_t *r,
     opay_code_e code);
+static ngx_int_t ngx_opay_problem_later(ngx_http_request_t *r);
 static ngx_int_t ngx_opay_problem_render(ngx_http_request_t *r,
     ngx_opay_ctx_t *ctx, ngx_str_t *body);
 
@@ -91,6 +94,7 @@ ngx_opay_problem_header_filter(ngx_http_request_t *r)
     }
 
     if (ngx_opay_problem_challenge(r, ctx->code) != NGX_OK
+        || ngx_opay_problem_later(r) != NGX_OK
         || ngx_opay_problem_render(r, ctx, &body) != NGX_OK)
     {
         return NGX_ERROR;
@@ -200,8 +204,6 @@ static ngx_int_t
 ngx_opay_problem_common(ngx_http_request_t *r, ngx_opay_ctx_t *ctx)
 {
     u_char           *p;
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
     ngx_table_elt_t  *h;
 
     if (ctx->retry_after) {
@@ -219,29 +221,36 @@ ngx_opay_problem_common(ngx_http_request_t *r, ngx_opay_ctx_t *ctx)
 
     /* behind a gateway, the service's copy is the same id */
 
-    part = &r->headers_out.headers.part;
-
-    for ( ;; ) {
-        h = part->elts;
-
-        for (i = 0; i < part->nelts; i++) {
-            if (h[i].hash && h[i].key.len == 12
-                && ngx_strncasecmp(h[i].key.data, (u_char *) "x-request-id",
-                                   12)
-                   == 0)
-            {
-                h[i].hash = 0;
-            }
-        }
-
-        if (part->next == NULL) {
-            break;
-        }
-
-        part = part->next;
+    while ((h = ngx_opay_problem_header(r, "x-request-id", 12)) != NULL) {
+        h->hash = 0;
     }
 
     return ngx_opay_header_out(r, "X-Request-Id", 12, ctx->request_id, 32);
+}
+
+
+/* A response header that will be sent; NULL when there is none. */
+
+static ngx_table_elt_t *
+ngx_opay_problem_header(ngx_http_request_t *r, const char *name, size_t len)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    for (part = &r->headers_out.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (h[i].hash && h[i].key.len == len
+                && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
+            {
+                return &h[i];
+            }
+        }
+    }
+
+    return NULL;
 }
 
 
@@ -275,6 +284,25 @@ ngx_opay_problem_challenge(ngx_http_request_t *r, opay_code_e code)
     r->headers_out.www_authenticate = h;
 
     return NGX_OK;
+}
+
+
+/* limit_req, and an upstream that is away, do not say when to come again. */
+
+static ngx_int_t
+ngx_opay_problem_later(ngx_http_request_t *r)
+{
+    if (r->headers_out.status != NGX_HTTP_TOO_MANY_REQUESTS
+        && r->headers_out.status != NGX_HTTP_SERVICE_UNAVAILABLE)
+    {
+        return NGX_OK;
+    }
+
+    if (ngx_opay_problem_header(r, "retry-after", 11)) {
+        return NGX_OK;
+    }
+
+    return ngx_opay_header_out(r, "Retry-After", 11, "1", 1);
 }
 
 

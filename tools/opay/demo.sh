@@ -175,5 +175,5 @@ expect 401 '.code == "unauthenticated"'
 step_ok "401 $(at .code)"
 
 say
-say "From signup to PAID in $((t_paid - t_story)) ms and a bit; every step" \
+say "From signup to PAID in $((t_paid - t_story)) ms; every step" \
     "was as it should be."

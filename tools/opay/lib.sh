@@ -21,8 +21,8 @@ die() { warn "$@"; exit 1; }
 
 settings="OPAY_PORT_OFFSET OPAY_KAFKA OPAY_KAFKA_DEV OPAY_CONSUL OPAY_MYSQL
           OPAY_MYSQL_ADMIN OPAY_LISTEN OPAY_WORKERS OPAY_PARTS OPAY_IP_RATE
-          OPAY_IP_BURST OPAY_LOG_LEVEL OPAY_PROVIDER_URL OPAY_ISSUER
-          OPAY_AUDIENCE"
+          OPAY_IP_BURST OPAY_USER_RATE OPAY_USER_BURST OPAY_LOG_LEVEL OPAY_PROVIDER_URL OPAY_ISSUER
+          OPAY_AUDIENCE OPAY_LAYOUT"
 
 load_settings() {
     local file name value
@@ -58,6 +58,12 @@ case $offset in
     *[!0-9]* | '') die "OPAY_PORT_OFFSET=\"$offset\" is not a number" ;;
 esac
 [ "$offset" -le 55000 ] || die "OPAY_PORT_OFFSET=$offset: 55000 at most"
+
+layout=${OPAY_LAYOUT:-split}
+case $layout in
+    split | one) ;;
+    *) die "OPAY_LAYOUT=\"$layout\": split or one" ;;
+esac
 
 OUT=${OPAY_BUILD:-$OPAY_ROOT/build}
 PARTS=${OPAY_PARTS:-$STATE/parts}
@@ -103,9 +109,15 @@ programs() {
     [ -n "${OPAY_CONSUL:-}" ] || echo consul
     [ -n "${OPAY_KAFKA:-}" ] || echo kafka
     echo pgsim
-    printf '%s\n' $services
+
+    if [ "$layout" = one ]; then
+        echo opay
+    else
+        printf '%s\n' $services
+    fi
+
     printf 'sidecar-%s\n' $services
-    echo gateway
+    [ "$layout" = one ] || echo gateway
 }
 
 
@@ -118,6 +130,9 @@ program_ports() {
         kafka)  echo "${ports[kafka]} ${ports[kafka-controller]}" ;;
         gateway | auth | user | order | payment)
                 echo "${ports[$1]} ${ports[$1-status]}" ;;
+        opay)   for name in gateway $services; do
+                    echo "${ports[$name]} ${ports[$name-status]}"
+                done ;;
         mariadb) ;;
         *)      echo "${ports[$1]}" ;;
     esac
@@ -135,6 +150,9 @@ ready() {
         pgsim)   fetch "http://127.0.0.1:${ports[pgsim]}/livez" > /dev/null ;;
         gateway | auth | user | order | payment)
             fetch "http://127.0.0.1:${ports[$1-status]}/readyz" > /dev/null ;;
+        opay)
+            fetch "http://127.0.0.1:${ports[gateway-status]}/readyz" \
+                > /dev/null ;;
         sidecar-*)
             fetch "http://127.0.0.1:${ports[$1]}/readyz" > /dev/null ;;
     esac

@@ -35,6 +35,8 @@ declare -A v=(
     [ADVERTISE]=${OPAY_ADVERTISE:-127.0.0.1}
     [LOG_LEVEL]=${OPAY_LOG_LEVEL:-notice}
     [IP_RATE]=${OPAY_IP_RATE:-500} [IP_BURST]=${OPAY_IP_BURST:-1000}
+    [USER_RATE]=${OPAY_USER_RATE:-${OPAY_IP_RATE:-200}}
+    [USER_BURST]=${OPAY_USER_BURST:-${OPAY_IP_BURST:-400}}
     [ISSUER]=${OPAY_ISSUER:-https://opay.internal}
     [AUDIENCE]=${OPAY_AUDIENCE:-opay}
     [PROVIDER_URL]=${OPAY_PROVIDER_URL:-http://127.0.0.1:${ports[pgsim]}}
@@ -94,9 +96,8 @@ for name in gateway $services; do
     mkdir -p "$DATA/peers/$name"
 done
 
-if [ -f "$OPAY_ROOT/conf/opay.conf.in" ]; then
-    render "$OPAY_ROOT/conf/opay.conf.in" "$CONF/opay.conf"
-fi
+mkdir -p "$DATA/peers/opay"
+render "$OPAY_ROOT/conf/opay.conf.in" "$CONF/opay.conf"
 
 # Which topics each service listens to.
 declare -A listens=(
