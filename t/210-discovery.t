@@ -265,6 +265,10 @@ $rig->wait_for('both in use', 10, sub { my $s = ask(2); $s->{one} && $s->{two} }
 
 my @pids = ($rig->{pids}{'nginx one'}, $rig->workers('one'));
 delete $rig->{pids}{'nginx one'};
+
+# stopped first: workers that see their master die would leave properly
+
+kill 'STOP', @pids;
 kill 'KILL', @pids;
 waitpid $pids[0], 0;
 
