@@ -300,6 +300,13 @@ def edge(s):
 
     s.call('GET', '/api/orders', 401, headers={'Authorization': 'Bearer x'})
 
+    _, got = s.call('GET', '/api/products', 200, note='limits')
+    verdict('what is left of the limit is told',
+            [] if re.match(r'"user";r=\d+;t=\d+$', got['RateLimit'] or '')
+            and re.match(r'"user";q=\d+;w=\d+$',
+                         got['RateLimit-Policy'] or '')
+            else [str(got)])
+
     status, got, data = s.send('PATCH', '/api/orders')
     verdict('a method that a path does not have: 405',
             faults(operation('GET', '/api/orders'), status, got, data)
