@@ -56,7 +56,7 @@ stop() {
 }
 
 stop gateway gateway
-stop services $services
+stop services opay $services
 stop sidecars $(printf 'sidecar-%s\n' $services)
 stop engines pgsim kafka consul mariadb
 

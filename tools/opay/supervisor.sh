@@ -73,7 +73,7 @@ one() {
             program pgsim 20 TERM 15 "\"$(quote "$OUT")/bin/pgsim\" \
 --listen 127.0.0.1:${ports[pgsim]} --db \"$(quote "$DATA")/pgsim/ledger.db\" \
 --secret-file \"$(quote "$SECRETS")/pgsim.key\"" ;;
-        auth | user | order | payment)
+        opay | auth | user | order | payment)
             program "$1" 30 QUIT 75 "nginx -p \"$(quote "$STATE")\" \
 -e stderr -c \"$(quote "$CONF")/$1.conf\" -g \"daemon off;\"" ;;
         sidecar-*)

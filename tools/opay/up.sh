@@ -158,6 +158,9 @@ fingerprint() {
                     "$SECRETS/jwt/jwks.json"
                     "$OUT/modules/ngx_opay_core_module.so"
                     "$OUT/modules/ngx_opay_$1_module.so") ;;
+        opay)
+            files+=("$CONF/opay.conf" "$CONF"/include/*.conf "$TLS"/*.pem
+                    "$SECRETS/jwt/jwks.json" "$OUT"/modules/ngx_opay_*.so) ;;
         sidecar-*) files+=("$CONF/$1.conf" "$TLS/$1.pem"
                            "$OUT/bin/opay-sidecar") ;;
         pgsim)   files+=("$OUT/bin/pgsim" "$SECRETS/pgsim.key") ;;
@@ -216,6 +219,9 @@ start() {
 
 not_ready() {
     case $1 in
+        opay)
+            curl -sS -m 2 "http://127.0.0.1:${ports[order-status]}/readyz" \
+                2>&1 ;;
         gateway | auth | user | order | payment)
             curl -sS -m 2 "http://127.0.0.1:${ports[$1-status]}/readyz" 2>&1 ;;
         sidecar-*)
@@ -254,9 +260,14 @@ run_stack() {
         $topics $(printf '%s.dlt\n' $topics) || step_fail
     step_ok
 
-    start "services" 60 $services
+    if [ "$layout" = one ]; then
+        start "gateway and services" 60 opay
+    else
+        start "services" 60 $services
+    fi
+
     start "sidecars" 60 $(printf 'sidecar-%s\n' $services)
-    start "gateway" 30 gateway
+    [ "$layout" = one ] || start "gateway" 30 gateway
 
     step "an answer through the gateway"
     until_ok 30 through_gateway \
