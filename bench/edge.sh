@@ -58,7 +58,7 @@ END
 # upstream NAME PORT: as the gateway's, but for where its servers come from
 upstream() {
     echo "    upstream $1 { server 127.0.0.1:$2;" \
-         "$(grep -o 'keepalive .*; }' "$CONF/gateway.conf" | tail -1)"
+         "$(grep -o 'keepalive .*; }' "$CONF/include/server-gateway.conf" | tail -1)"
 }
 
 pass_tls() {
