@@ -36,8 +36,9 @@ fx_setup(void **state)
     fx_proxied.socket = fx_proxy_path;
 
     fx_root = mysql_init(NULL);
-    assert_non_null(mysql_real_connect(fx_root, NULL, "root", NULL,
-                                       "opay_test", 0, fx_conf.socket, 0));
+    assert_non_null(mysql_real_connect(fx_root, NULL, getenv("OPAY_TEST_USER"),
+                                       NULL, "opay_test", 0, fx_conf.socket,
+                                       0));
 
     fx_admin("SET NAMES utf8mb4, innodb_lock_wait_timeout=3");
     fx_admin("CREATE TABLE IF NOT EXISTS things (id BINARY(16) PRIMARY KEY,"
@@ -116,6 +117,7 @@ fx_number(const char *fmt, ...)
     char        sql[1024];
     int64_t     n;
     va_list     args;
+    unsigned    last;
     MYSQL_ROW   row;
     MYSQL_RES  *res;
 
@@ -131,7 +133,8 @@ fx_number(const char *fmt, ...)
     assert_non_null(res);
 
     row = mysql_fetch_row(res);
-    n = row && row[0] ? atoll(row[0]) : -1;
+    last = mysql_num_fields(res) - 1;
+    n = row && row[last] ? atoll(row[last]) : -1;
     mysql_free_result(res);
 
     return n;

@@ -31,7 +31,10 @@ int fx_teardown(void **state);
 /* Empties the tables; cmocka's setup of a single test. */
 int fx_clean(void **state);
 
-/* As root, on a connection of its own; a failure ends the test. */
+/*
+ * As root, on a connection of its own; a failure ends the test.  The number
+ * is the last column of the first row.
+ */
 void fx_admin(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int64_t fx_number(const char *fmt, ...)
     __attribute__((format(printf, 1, 2)));
@@ -40,8 +43,7 @@ int64_t fx_number(const char *fmt, ...)
 void fx_wait(int64_t want, const char *sql);
 
 #define FX_LOCK_WAITS                                                        \
-    "SELECT VARIABLE_VALUE FROM information_schema.global_status "           \
-    "WHERE VARIABLE_NAME='Innodb_row_lock_current_waits'"
+    "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'"
 
 /* Its connection id on the server. */
 int64_t fx_thread(opay_db_t *db);

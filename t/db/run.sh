@@ -7,7 +7,10 @@
 #   t/db/run.sh [--asan] [name ...]         name: a file of t/db, without .c
 #
 # OPAY_BUILD names the output directory (default build/), whose nginx/ has
-# the headers that tools/build.sh has configured.
+# the headers that tools/build.sh has configured.  OPAY_TEST_DB_SOCKET names
+# a server to use instead, MySQL or MariaDB, OPAY_TEST_DB_USER an account of
+# it that may do everything without a password (root): the tests drop the
+# database opay_test and make the whole server read-only for a moment.
 # Ends with "db: N passed, N failed"; non-zero when any failed or crashed.
 
 set -euo pipefail
@@ -88,6 +91,8 @@ fi
 
 dir=$(mktemp -d "${TMPDIR:-/tmp}/opay-db.XXXXXX")
 chmod 700 "$dir"
+socket=${OPAY_TEST_DB_SOCKET:-${OPAY_TEST_DB_SERVER:-}}
+root_user=${OPAY_TEST_DB_USER:-root}
 pid=
 
 stop() {
@@ -99,34 +104,48 @@ stop() {
 }
 trap stop EXIT
 
-user=$(id -un)
-mysqld=$(PATH=$PATH:/usr/sbin command -v mariadbd || command -v mysqld)
+start() {
+    local user mysqld
 
-# a server that starts deletes the temporary tables of others in its tmpdir
-mkdir -p "$dir/tmp"
-export TMPDIR=$dir/tmp
+    user=$(id -un)
+    mysqld=$(PATH=$PATH:/usr/sbin command -v mariadbd || command -v mysqld)
 
-mariadb-install-db --no-defaults --user="$user" --datadir="$dir/data" \
-    --auth-root-authentication-method=normal --skip-test-db \
-    > "$dir/install.log" 2>&1 || { cat "$dir/install.log"; exit 1; }
+    # a server that starts deletes the temporary tables of others in its
+    # tmpdir
+    mkdir -p "$dir/tmp"
+    export TMPDIR=$dir/tmp
 
-"$mysqld" --no-defaults --user="$user" --datadir="$dir/data" \
-    --socket="$dir/s" --skip-networking --pid-file="$dir/pid" \
-    --innodb-buffer-pool-size=64M --innodb-log-file-size=32M \
-    --innodb-flush-log-at-trx-commit=0 --skip-log-bin \
-    --performance-schema=off --character-set-server=utf8mb4 \
-    > "$dir/server.log" 2>&1 9>&- &
-pid=$!
+    mariadb-install-db --no-defaults --user="$user" --datadir="$dir/data" \
+        --auth-root-authentication-method=normal --skip-test-db \
+        > "$dir/install.log" 2>&1 || { cat "$dir/install.log"; exit 1; }
 
-admin=(mariadb --no-defaults --socket="$dir/s" --user=root --batch)
+    "$mysqld" --no-defaults --user="$user" --datadir="$dir/data" \
+        --socket="$socket" --skip-networking --pid-file="$dir/pid" \
+        --innodb-buffer-pool-size=64M --innodb-log-file-size=32M \
+        --innodb-flush-log-at-trx-commit=0 --skip-log-bin \
+        --performance-schema=off --character-set-server=utf8mb4 \
+        > "$dir/server.log" 2>&1 9>&- &
+    pid=$!
+}
+
+if [ -z "$socket" ]; then
+    socket=$dir/s root_user=root
+    start
+fi
+
+client=$(command -v mariadb || command -v mysql)
+admin=("$client" --no-defaults --socket="$socket" --user="$root_user" --batch)
 
 for (( i = 0; i < 300; i++ )); do
     "${admin[@]}" -e 'SELECT 1' > /dev/null 2>&1 && break
+    [ -n "$pid" ] || die "no server at $socket for $root_user"
     kill -0 "$pid" 2> /dev/null || { cat "$dir/server.log"; exit 1; }
     sleep 0.1
 done
 
-"${admin[@]}" -e "CREATE DATABASE opay_test CHARACTER SET utf8mb4;
+"${admin[@]}" -e "DROP DATABASE IF EXISTS opay_test;
+    CREATE DATABASE opay_test CHARACTER SET utf8mb4;
+    DROP USER IF EXISTS opay_test@localhost;
     CREATE USER opay_test@localhost IDENTIFIED BY 'secret';
     GRANT ALL ON opay_test.* TO opay_test@localhost"
 
@@ -134,7 +153,7 @@ awk '/^-- migrate:/ { on = $2 == "migrate:up"; next } on' \
     "$root"/db/order/*_common.sql | "${admin[@]}" opay_test
 
 
-export OPAY_TEST_SOCKET=$dir/s OPAY_TEST_DIR=$dir
+export OPAY_TEST_SOCKET=$socket OPAY_TEST_USER=$root_user OPAY_TEST_DIR=$dir
 export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0
 export UBSAN_OPTIONS=print_stacktrace=1
 

@@ -86,7 +86,8 @@ test_poison(void **state)
     assert_int_equal(things(), 7);
     assert_int_equal(records(), 7);
     assert_non_null(strstr(stub_log(), "thing.create"));
-    assert_non_null(strstr(stub_log(), "4025"));
+    assert_true(strstr(stub_log(), "4025")         /* MariaDB's, MySQL's */
+                || strstr(stub_log(), "3819"));
     assert_null(strstr(stub_log(), "poison"));
 
     drop(c, 8);
