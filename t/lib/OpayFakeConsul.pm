@@ -22,7 +22,7 @@ sub new {
     my ($class, $dir, $port) = @_;
 
     my $self = bless { file => "$dir/fake-consul", port => $port,
-        serial => 0, owner => $$ }, $class;
+        owner => $$ }, $class;
 
     $self->say(index => 1, list => []);
 
@@ -72,7 +72,7 @@ sub entry {
 sub say {
     my ($self, %o) = @_;
 
-    $o{serial} = ++$self->{serial};
+    $self->{said} = () = $self->asked;
     $o{body} //= encode_json($o{list} || []);
     delete $o{list};
 
@@ -103,6 +103,15 @@ sub asked {
     open my $f, '<', "$self->{file}.log" or return ();
 
     return map { chomp; $_ } <$f>;
+}
+
+
+sub asked_since_say {
+    my ($self) = @_;
+
+    my @all = $self->asked;
+
+    return @all[$self->{said} .. $#all];
 }
 
 
