@@ -153,6 +153,8 @@ done | check "JSON files parse"
 tools/check-openapi.py 2>&1 \
     | check "api/openapi.yaml, the routes and the gateway say the same"
 
+tools/check-docs.py 2>&1 | check "links and file names in the pages are good"
+
 
 # Analyzers.
 
