@@ -270,6 +270,15 @@ ngx_opay_reply_send(ngx_http_request_t *r, opay_call_t *call)
     r->headers_out.status = call->status;
     r->headers_out.content_length_n = call->reply.len;
 
+    /* nginx has no words for these two */
+
+    if (call->status == 422) {
+        ngx_str_set(&r->headers_out.status_line, "422 Unprocessable Content");
+
+    } else if (call->status == 428) {
+        ngx_str_set(&r->headers_out.status_line, "428 Precondition Required");
+    }
+
     if (r->method != NGX_HTTP_GET && r->method != NGX_HTTP_HEAD) {
         /* our ETag names the new version: If-Match was checked already */
         r->disable_not_modified = 1;

@@ -93,13 +93,9 @@ static ngx_int_t
 ngx_opay_gateway_identify(ngx_http_request_t *r, ngx_opay_access_e access,
     opay_identity_t *id)
 {
-    const char  *reason;
-
     ngx_memzero(id, sizeof(opay_identity_t));
 
-    reason = NULL;
-
-    switch (ngx_opay_identity_get(r, id, &reason)) {
+    switch (ngx_opay_identity_get(r, id, NULL)) {
 
     case NGX_OPAY_ID_OK:
         return NGX_OK;
@@ -114,10 +110,6 @@ ngx_opay_gateway_identify(ngx_http_request_t *r, ngx_opay_access_e access,
                                      "An access token is needed.");
 
     case NGX_OPAY_ID_BAD:
-
-        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                      "opay: access token refused: %s",
-                      reason ? reason : "unknown");
 
         if (access == NGX_OPAY_PUBLIC) {
             break;
