@@ -15,6 +15,10 @@ out=${OPAY_BUILD:-$root/build}
     exit 1
 }
 
+# files that run at the same time all want it
+exec 9> "$out/.probe.lock"
+flock 9
+
 # the flags of the modules it is loaded beside
 make_var() { sed -n "s|^$1 *= *||p" "$out/nginx/objs/Makefile" | head -1; }
 
