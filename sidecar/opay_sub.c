@@ -254,6 +254,24 @@ opay_sub_collect(opay_sub_t *sub)
 }
 
 
+/* Is there an event of another aggregate of the same key before item i? */
+static int
+opay_sub_mixed(const opay_sub_item_t *items, size_t i)
+{
+    size_t  j;
+
+    for (j = 0; j < i; j++) {
+        if (items[i].key.len && opay_str_eq(items[j].key, items[i].key)
+            && !opay_str_eq(items[j].aggregate, items[i].aggregate))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
 /* How many events of the batch go into one request. */
 static size_t
 opay_sub_chunk(opay_sub_t *sub)
@@ -265,7 +283,7 @@ opay_sub_chunk(opay_sub_t *sub)
     for (i = 0; i < sub->n && i < sub->chunk; i++) {
         size += sub->items[i].envelope.len + 1;
 
-        if (i && size > OPAY_SUB_BODY) {
+        if (i && (size > OPAY_SUB_BODY || opay_sub_mixed(sub->items, i))) {
             break;
         }
     }

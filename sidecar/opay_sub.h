@@ -22,8 +22,10 @@
  * failure is done again: the service drops duplicates by version, parked
  * rows by position; only a dead-letter copy can come twice.
  *
- * A parked key is tried again with growing pauses, all its events in order;
- * the owner of the partition does it.  Nothing is shared with other threads
+ * A parked key holds back all its events, whatever their aggregate.  So one
+ * request never has events of two aggregates of a key: had the first been
+ * refused, the second would have passed it.  A parked key is tried again with
+ * growing pauses, in order, by the owner of the partition.  Nothing is shared with other threads
  * but the state and the list of instances.
  */
 
@@ -45,6 +47,8 @@ typedef struct {
     uint64_t               row;            /* id of the parked row */
     int64_t                attempts;
     opay_str_t             id;             /* ce_id */
+    opay_str_t             aggregate;      /* ce_id without the version */
+    uint32_t               version;
     opay_str_t             key;
     opay_str_t             envelope;       /* the JSON that is POSTed */
     int                    outcome;        /* opay_delivery_e, -1: not yet */
@@ -89,6 +93,9 @@ typedef struct {
 
 /* opay_sub_message.c: fills all but msg; OPAY_ERROR: out of memory */
 int opay_sub_parse(opay_arena_t *a, opay_sub_item_t *item);
+
+/* Sets aggregate and version from a valid id. */
+void opay_sub_identify(opay_sub_item_t *item);
 
 
 /* opay_sub_post.c */

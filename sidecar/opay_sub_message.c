@@ -291,6 +291,28 @@ opay_sub_malformed(opay_sub_item_t *item, const char *reason)
 }
 
 
+void
+opay_sub_identify(opay_sub_item_t *item)
+{
+    size_t  n;
+
+    n = item->id.len;
+
+    while (n && item->id.data[n - 1] != '-') {
+        n--;
+    }
+
+    item->aggregate.data = item->id.data;
+    item->aggregate.len = n;
+    item->version = 0;
+
+    while (n < item->id.len) {
+        item->version = item->version * 10
+                        + (uint32_t) (item->id.data[n++] - '0');
+    }
+}
+
+
 int
 opay_sub_parse(opay_arena_t *a, opay_sub_item_t *item)
 {
@@ -330,6 +352,7 @@ opay_sub_parse(opay_arena_t *a, opay_sub_item_t *item)
     /* headers and value live as long as the message, which the item owns */
     item->id = h.id;
     item->key = key;
+    opay_sub_identify(item);
     item->envelope = opay_sub_envelope(a, &h, data);
 
     if (item->envelope.data == NULL) {

@@ -5,11 +5,11 @@
  * DESIGN
  *
  * A key with a row in parked_events is parked: later events of it are put
- * behind, in the order of the topic.  A due key is tried again whole: its
- * events are sent in order, those that took effect are deleted, the rest
- * waits longer.  While a pass makes progress the next follows at once, so an
- * event that was parked for a gap goes through as soon as the one it lacks
- * has arrived, even behind it.
+ * behind, in the order of the topic.  A due key is tried again: the events of
+ * its first aggregate go out, those that took effect are deleted, and while a
+ * pass makes progress the next follows at once.  An event that is refused
+ * holds what is behind it.  Only an earlier version of the same aggregate may
+ * overtake: it is what an event that was parked for a gap lacks.
  */
 
 #include <stdio.h>
@@ -203,7 +203,47 @@ opay_sub_parked_count(opay_sub_t *sub)
 }
 
 
-/* The first events of the key that fit one request. */
+/*
+ * Keeps the events of the first row's aggregate, by version; *n: how many.
+ * Rows of the same aggregate behind another one's wait for the next pass,
+ * unless they come before the first by version.
+ */
+static size_t
+opay_parked_run(opay_sub_item_t *items, size_t n)
+{
+    int              mixed;
+    size_t           i, j, k;
+    uint32_t         first;
+    opay_sub_item_t  item;
+
+    k = 0;
+    mixed = 0;
+    first = n ? items[0].version : 0;
+
+    for (i = 0; i < n; i++) {
+        item = items[i];
+
+        if (!opay_str_eq(items[0].aggregate, item.aggregate)) {
+            mixed = 1;
+            continue;
+        }
+
+        if (mixed && item.version > first) {
+            continue;
+        }
+
+        for (j = k++; j > 0 && items[j - 1].version > item.version; j--) {
+            items[j] = items[j - 1];
+        }
+
+        items[j] = item;
+    }
+
+    return k;
+}
+
+
+/* The events of the key that are next, as many as fit one request. */
 static opay_db_rc_t
 opay_parked_rows(opay_sub_t *sub, opay_arena_t *a, opay_str_t key,
     opay_sub_item_t **items, size_t *n)
@@ -236,14 +276,18 @@ opay_parked_rows(opay_sub_t *sub, opay_arena_t *a, opay_str_t key,
         item->attempts = opay_db_get_i64(&res, i, 3);
         item->key = key;
         item->outcome = -1;
-        size += item->envelope.len;
-
-        if (i && size > OPAY_SUB_BODY) {
-            break;
-        }
+        opay_sub_identify(item);
     }
 
-    *n = i;
+    *n = opay_parked_run(*items, res.rows);
+
+    for (i = 0; i < *n; i++) {
+        size += (*items)[i].envelope.len + 1;
+
+        if (i && size > OPAY_SUB_BODY) {
+            *n = i;
+        }
+    }
 
     return OPAY_DB_OK;
 }

@@ -188,6 +188,9 @@ def test_parked():
     broker.event("order-events", other, 1, key=bad)
     ok(wait(lambda: parked() == 4), "later events of the key go behind",
        parked())
+    n = s.metric('opay_redrive_events_total{outcome="rejected"}')
+    wait(lambda: s.metric('opay_redrive_events_total{outcome="rejected"}')
+         > n + 2)
     equal((versions(svc, bad), versions(svc, other)), ([1], []),
           "nothing of the key got through, whatever its aggregate")
     s.stop()
@@ -220,6 +223,33 @@ def test_gap():
     ok(wait(lambda: versions(svc, a) == [1, 2, 3, 4]),
        "the missing one behind them mends it", versions(svc, a))
     ok(wait(lambda: parked() == 0), "nothing stays parked")
+    s.stop()
+    svc.stop()
+
+
+def test_mixed():
+    """Two aggregates of one key in one fetch: the first is refused."""
+    svc = service()
+    s = begin(svc)
+    bad, other, key = new_id(), new_id(), new_id()
+    svc.refuse.add(bad)
+    svc.fail = 503                     # until all are there
+    for i in range(3):
+        broker.event("order-events", new_id(), 1)
+    broker.event("order-events", bad, 1, key=key)
+    broker.event("order-events", other, 1, key=key)
+    broker.event("order-events", bad, 2, key=key)
+    wait(lambda: s.metric("opay_delivery_backing_off") == 1)
+    svc.fail = None
+    ok(wait(lambda: parked() == 3), "all of the key are parked", parked())
+    n = s.metric('opay_redrive_events_total{outcome="rejected"}')
+    wait(lambda: s.metric('opay_redrive_events_total{outcome="rejected"}')
+         > n + 1)
+    equal(versions(svc, other), [], "the second did not pass the first")
+    svc.refuse.clear()
+    ok(wait(lambda: parked() == 0), "until it is mended")
+    equal([(a, v) for k, a, v in svc.applied if k == key],
+          [(bad, 1), (other, 1), (bad, 2)], "then in the topic's order")
     s.stop()
     svc.stop()
 
