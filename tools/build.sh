@@ -115,6 +115,7 @@ configure() {
 
     ( cd "$out/nginx"
       . ./conf_flags
+      unset CFLAGS LDFLAGS        # configure would take them instead of its own
       OPAY_INCS=$incs OPAY_CORE_LIBS="$mysql_libs $libs" \
       OPAY_PARTIAL=$partial \
       ./configure "${NGX_CONF_FLAGS[@]}" --with-cc="$cc" \

@@ -18,7 +18,11 @@ client=$(command -v mariadb || command -v mysql)
 
 die() { echo "migrate: $*" >&2; exit 1; }
 
-sql() { "$client" --defaults-file="$admin" --batch -N "$@"; }
+# not the locale's character set: MySQL writes it into the constraints
+sql() {
+    "$client" --defaults-file="$admin" --default-character-set=utf8mb4 \
+        --batch -N "$@"
+}
 
 part() {
     awk -v want="$1" '

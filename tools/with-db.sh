@@ -9,6 +9,11 @@
 #   OPAY_TEST_DB_USER     an account that may do everything, no password
 #   OPAY_TEST_DB_ADMIN    a client option file of it
 # Nested calls use the database that is there already.
+#
+# OPAY_TEST_DB_SERVER names the unix socket of a server to use instead, MySQL
+# or MariaDB, OPAY_TEST_DB_USER an account of it that may do everything
+# without a password (root).  Its databases opay_* are dropped first, so one
+# suite at a time.
 
 set -euo pipefail
 
@@ -38,40 +43,55 @@ stop() {
 trap stop EXIT
 trap 'exit 130' INT TERM
 
-# a server that starts deletes the temporary tables of others in its tmpdir
-mkdir "$dir/tmp"
-export TMPDIR=$dir/tmp
+start() {
+    # a server that starts deletes the temporary tables of others in its
+    # tmpdir
+    mkdir "$dir/tmp"
+    export TMPDIR=$dir/tmp
 
-mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$dir/data" \
-    --auth-root-authentication-method=normal --skip-test-db \
-    > "$dir/install.log" 2>&1 || { cat "$dir/install.log" >&2; exit 1; }
+    mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$dir/data" \
+        --auth-root-authentication-method=normal --skip-test-db \
+        > "$dir/install.log" 2>&1 || { cat "$dir/install.log" >&2; exit 1; }
 
-mariadbd --no-defaults --user="$(id -un)" --datadir="$dir/data" \
-    --socket="$dir/sock" --pid-file="$dir/pid" --skip-networking \
-    --skip-log-bin --character-set-server=utf8mb4 \
-    --collation-server=utf8mb4_bin --transaction-isolation=READ-COMMITTED \
-    --innodb-flush-log-at-trx-commit=2 --innodb-buffer-pool-size=64M \
-    --innodb-log-file-size=32M --max-connections=200 \
-    --performance-schema=OFF > "$dir/log" 2>&1 &
-pid=$!
-unset TMPDIR
+    mariadbd --no-defaults --user="$(id -un)" --datadir="$dir/data" \
+        --socket="$dir/sock" --pid-file="$dir/pid" --skip-networking \
+        --skip-log-bin --character-set-server=utf8mb4 \
+        --collation-server=utf8mb4_bin --transaction-isolation=READ-COMMITTED \
+        --innodb-flush-log-at-trx-commit=2 --innodb-buffer-pool-size=64M \
+        --innodb-log-file-size=32M --max-connections=200 \
+        --performance-schema=OFF > "$dir/log" 2>&1 &
+    pid=$!
+    unset TMPDIR
+}
 
-export OPAY_TEST_DB_SOCKET=$dir/sock
-export OPAY_TEST_DB_USER=root
+client=$(command -v mariadb || command -v mysql)
+export OPAY_TEST_DB_SOCKET=${OPAY_TEST_DB_SERVER:-$dir/sock}
 export OPAY_TEST_DB_ADMIN=$dir/admin.cnf
-printf '[client]\nsocket=%s\nuser=root\n' "$dir/sock" > "$dir/admin.cnf"
+
+if [ -n "${OPAY_TEST_DB_SERVER:-}" ]; then
+    export OPAY_TEST_DB_USER=${OPAY_TEST_DB_USER:-root}
+else
+    export OPAY_TEST_DB_USER=root
+    start
+fi
+
+printf '[client]\nsocket=%s\nuser=%s\n' "$OPAY_TEST_DB_SOCKET" \
+    "$OPAY_TEST_DB_USER" > "$dir/admin.cnf"
 
 for _ in $(seq 300); do
-    mariadb --defaults-file="$dir/admin.cnf" -e 'SELECT 1' > /dev/null 2>&1 \
-        && break
+    "$client" --defaults-file="$dir/admin.cnf" -e 'SELECT 1' \
+        > /dev/null 2>&1 && break
+    [ -n "$pid" ] || { echo "with-db.sh: no server at" \
+        "$OPAY_TEST_DB_SOCKET" >&2; exit 1; }
     kill -0 $pid 2> /dev/null || { cat "$dir/log" >&2; exit 1; }
     sleep 0.1
 done
 
 if [ $bare = no ]; then
     for name in auth user order payment; do
-        mariadb --defaults-file="$dir/admin.cnf" \
-            -e "CREATE DATABASE opay_$name CHARACTER SET utf8mb4
+        "$client" --defaults-file="$dir/admin.cnf" \
+            -e "DROP DATABASE IF EXISTS opay_$name;
+                CREATE DATABASE opay_$name CHARACTER SET utf8mb4
                 COLLATE utf8mb4_bin"
     done
     MYSQL_ADMIN=$dir/admin.cnf "$root/tools/migrate.sh" up auth user order \
