@@ -57,8 +57,8 @@ END
 
 # upstream NAME PORT: as the gateway's, but for where its servers come from
 upstream() {
-    echo "    upstream $1 { server 127.0.0.1:$2;" \
-         "$(grep -o 'keepalive .*; }' "$CONF/include/server-gateway.conf" | tail -1)"
+    sed -n "/upstream opay_order /,/}/p" "$CONF/include/server-gateway.conf" \
+        | sed -e "s/opay_order/$1/" -e "s/opay_discover [a-z]*/server 127.0.0.1:$2/"
 }
 
 pass_tls() {
