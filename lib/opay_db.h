@@ -127,7 +127,7 @@ opay_db_rc_t opay_db_query(opay_db_t *db, opay_arena_t *a, const char *sql,
 /*
  * Multi-row statement: head, then rows copies of row joined by ",", then
  * tail; e.g. "INSERT INTO t (a,b) VALUES ", "(?,?)", "".  Sent in prepared
- * chunks of 64, 32, 16, 8, 4, 2 and 1 rows, so that few texts are prepared.
+ * chunks of 64, 32, and 16 to 1 rows, so that few texts are prepared.
  * params holds rows * cols values, row-major.  Call inside a transaction:
  * a failing chunk leaves the earlier chunks of the call in it.
  */

@@ -9,6 +9,7 @@
 #include "opay_db_priv.h"
 
 
+static size_t opay_db_chunk(size_t rows);
 static const char *opay_db_compose(opay_db_t *db, const char *head,
     const char *row, const char *sep, const char *tail, size_t rows);
 
@@ -28,7 +29,7 @@ opay_db_exec_rows(opay_db_t *db, const char *head, const char *row,
 
     while (rows) {
 
-        for (n = OPAY_DB_ROWS_MAX; n > rows; n /= 2) { /* void */ }
+        n = opay_db_chunk(rows);
 
         sql = opay_db_compose(db, head, row, ",", tail, n);
         if (sql == NULL) {
@@ -57,6 +58,26 @@ opay_db_exec_rows(opay_db_t *db, const char *head, const char *row,
     }
 
     return OPAY_DB_OK;
+}
+
+
+/*
+ * A round trip costs more than a row: the sizes that are common have a text
+ * of their own, and no other takes more than three.
+ */
+
+static size_t
+opay_db_chunk(size_t rows)
+{
+    if (rows >= OPAY_DB_ROWS_MAX) {
+        return OPAY_DB_ROWS_MAX;
+    }
+
+    if (rows >= 32) {
+        return 32;
+    }
+
+    return rows > 16 ? 16 : rows;
 }
 
 
