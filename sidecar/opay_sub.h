@@ -25,8 +25,8 @@
  * A parked key holds back all its events, whatever their aggregate.  So one
  * request never has events of two aggregates of a key: had the first been
  * refused, the second would have passed it.  A parked key is tried again with
- * growing pauses, in order, by the owner of the partition.  Nothing is shared with other threads
- * but the state and the list of instances.
+ * growing pauses, in order, by the owner of the partition.  Nothing is shared
+ * with other threads but the state and the list of instances.
  */
 
 #ifndef OPAY_SUB_H_INCLUDED

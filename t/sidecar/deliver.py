@@ -552,7 +552,8 @@ def test_status():
                        capture_output=True, text=True)
     ok(r.returncode == 0 and r.stderr == "", "promtool accepts the metrics",
        r.stdout, r.stderr)
-    ok(s.metric("opay_consumer_lag") is not None, "with the consumer lag")
+    ok(wait(lambda: s.metric("opay_consumer_lag") is not None),
+       "with the consumer lag")
     s.stop()
     svc.stop()
 
