@@ -20,6 +20,7 @@ say "== packages and parts"
 "$OPAY_ROOT/tools/opay/packages.sh" run build test > "$work/packages.log" 2>&1 \
     || { tail -20 "$work/packages.log"; die "packages are missing"; }
 "$OPAY_ROOT/tools/opay/parts.sh" test-nginx
+command -v consul > /dev/null || "$OPAY_ROOT/tools/opay/parts.sh" consul
 
 # leg NAME COMMAND...: adds up its last "...: N passed, N failed" line
 leg() {
