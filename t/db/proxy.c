@@ -40,7 +40,16 @@ proxy_address(const char *path, struct sockaddr_un *sun)
 static int
 proxy_is_commit(const char *p, ssize_t n)
 {
-    return n >= 11 && p[4] == 3 && memcmp(p + 5, "COMMIT", 6) == 0;
+    if (n < 11 || p[4] != 3) {
+        return 0;
+    }
+
+    if (p[5] == 0 && p[6] == 1) {      /* libmysqlclient: no attributes */
+        p += 2;
+        n -= 2;
+    }
+
+    return n >= 11 && memcmp(p + 5, "COMMIT", 6) == 0;
 }
 
 
