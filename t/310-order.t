@@ -48,6 +48,7 @@ system("mariadb --defaults-file=$ENV{OPAY_TEST_DB_ADMIN} opay_order"
     . " < $root/db/order/seed.sql") == 0 or die 'seed';
 
 # the service's own rights: events can be appended, never changed
+sql('DROP USER IF EXISTS order_test@localhost');
 sql("CREATE USER order_test\@localhost IDENTIFIED BY 'secret'");
 sql("GRANT SELECT, INSERT ON opay_order.events TO order_test\@localhost");
 sql("GRANT SELECT, INSERT, UPDATE, DELETE ON opay_order.$_"

@@ -56,7 +56,8 @@ sql() { mariadb --defaults-file="$OPAY_TEST_DB_ADMIN" opay_order "$@"; }
 sql < "$root/db/order/seed.sql"
 sql < "$root/db/order/seed.sql"
 
-sql -e "CREATE USER IF NOT EXISTS order_test@localhost;
+sql -e "DROP USER IF EXISTS order_test@localhost;
+        CREATE USER order_test@localhost;
         GRANT SELECT, INSERT ON opay_order.events TO order_test@localhost"
 for table in products orders order_items order_addresses idempotency inbox
 do

@@ -209,7 +209,8 @@ http {
 '''
 
 GRANTS = '''
-CREATE OR REPLACE USER payment_test@localhost IDENTIFIED BY 'pw';
+DROP USER IF EXISTS payment_test@localhost;
+CREATE USER payment_test@localhost IDENTIFIED BY 'pw';
 GRANT SELECT, INSERT ON opay_payment.events TO payment_test@localhost;
 '''
 
