@@ -198,7 +198,11 @@ sub internal {
     my $cert = $name ? "--cert $rig->{dir}/$name.pem --key"
         . " $rig->{dir}/$name.key" : '';
 
-    return `curl -s $cert --cacert $rig->{dir}/ca.pem --resolve server.opay.internal:$mesh:127.0.0.1 -w ' %{http_code}' https://server.opay.internal:$mesh/internal/peer`;
+    my $host = "server.opay.internal:$mesh";
+
+    return `curl -s $cert --cacert $rig->{dir}/ca.pem \\
+        --resolve $host:127.0.0.1 -w ' %{http_code}' \\
+        https://$host/internal/peer`;
 }
 
 is internal('order'), '{"peer":"order"} 200', 'a peer on the list';
