@@ -71,6 +71,14 @@ if [ $failed -gt 0 ] || [ $rc -ne 0 ]; then
     [ $failed -gt 0 ] || failed=1
 fi
 
+# a suite that could not run has not passed
+whole=$(grep -E '\.\. skipped: ' "$out/log" || true)
+
+if [ -n "$whole" ]; then
+    printf '%s\n' "$whole"
+    failed=$((failed + $(wc -l <<< "$whole")))
+fi
+
 reports=$(find "$out" -maxdepth 1 \( -name 'asan*' -o -name 'ubsan*' \) -size +0)
 reports+=$(grep -nE '^==[0-9]+==ERROR|Sanitizer:|runtime error:' "$out/log" \
            | head -5 || true)
