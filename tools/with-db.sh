@@ -49,7 +49,8 @@ start() {
     mkdir "$dir/tmp"
     export TMPDIR=$dir/tmp
 
-    mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$dir/data" \
+    mariadb-install-db --no-defaults --force \
+        --user="$(id -un)" --datadir="$dir/data" \
         --auth-root-authentication-method=normal --skip-test-db \
         > "$dir/install.log" 2>&1 || { cat "$dir/install.log" >&2; exit 1; }
 

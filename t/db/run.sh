@@ -115,7 +115,8 @@ start() {
     mkdir -p "$dir/tmp"
     export TMPDIR=$dir/tmp
 
-    mariadb-install-db --no-defaults --user="$user" --datadir="$dir/data" \
+    mariadb-install-db --no-defaults --force \
+        --user="$user" --datadir="$dir/data" \
         --auth-root-authentication-method=normal --skip-test-db \
         > "$dir/install.log" 2>&1 || { cat "$dir/install.log"; exit 1; }
 

@@ -147,7 +147,8 @@ class Database:
         me = subprocess.run(["id", "-un"], capture_output=True,
                             text=True).stdout.strip()
         install = subprocess.run(
-            ["mariadb-install-db", "--no-defaults", f"--datadir={self.dir}",
+            ["mariadb-install-db", "--no-defaults", "--force",
+             f"--datadir={self.dir}",
              f"--user={me}", "--auth-root-authentication-method=normal",
              "--skip-test-db"], capture_output=True, text=True)
         if install.returncode:

@@ -16,7 +16,8 @@ init() {
 
     # a server that starts deletes the temporary tables of others in its
     # tmpdir
-    TMPDIR=$RUN/tmp mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$tmp" \
+    TMPDIR=$RUN/tmp mariadb-install-db --no-defaults --force \
+        --user="$(id -un)" --datadir="$tmp" \
         --auth-root-authentication-method=socket \
         --auth-root-socket-user="$(id -un)" --skip-test-db \
         --skip-name-resolve > "$LOG/mariadb-install.log" 2>&1 \
